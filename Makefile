@@ -1,0 +1,91 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= python3.11
+WORKERS ?= $(shell nproc)
+BACKEND ?=
+PROMPT_LANG ?= zh
+ON_ERROR ?= fail
+IMAGE_CHECK ?= decode
+RUNS ?= runs
+PY := $(VENV)/bin/python
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+# $(call need,NAME,what it is): one clear line when a variable is missing.
+need = @[[ -n "$($(1))" ]] || { echo "$@: set $(1)=<$(2)>" >&2; exit 2; }
+
+##@ Start here
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.ready ## Main job end to end on MiniWoB++ steps: rows, GRPO, held-out score, page in runs/demo
+	$(PY) -m overlay.demo.run --out $(RUNS)/demo
+
+.PHONY: test
+test: $(VENV)/.ready ## Run all tests (PYTEST="-k name" to pass options)
+	@scripts="$$(bash requirements/system.sh)" || echo "$$scripts" >&2
+	HF_HUB_OFFLINE=1 $(PY) -m pytest $(PYTEST)
+
+##@ Data
+
+.PHONY: data
+data: $(VENV)/.ready ## Task folders to rows: TASKS= OUT= [PROMPT= PROMPT_LANG= WORKERS= ON_ERROR=skip IMAGE_CHECK=header]
+	$(call need,TASKS,folder of task folders)
+	$(call need,OUT,file.jsonl)
+	$(PY) -m data_prep.convert "$(TASKS)" --out "$(OUT)" $(if $(PROMPT),--prompt "$(PROMPT)") --prompt-lang $(PROMPT_LANG) \
+		--workers $(WORKERS) --on-error $(ON_ERROR) --image-check $(IMAGE_CHECK)
+
+.PHONY: data-check
+data-check: $(VENV)/.ready ## Validate a data file and count: DATA= IMAGES= [PROCESSOR=model folder]
+	$(call need,DATA,file.jsonl)
+	$(call need,IMAGES,image folder)
+	$(PY) -m data_prep.check "$(DATA)" --images "$(IMAGES)" $(if $(PROCESSOR),--processor "$(PROCESSOR)") --image-check $(IMAGE_CHECK)
+
+.PHONY: sample
+sample: $(VENV)/.ready ## Print one row in full: DATA= [INDEX= or SEED=]
+	$(call need,DATA,file.jsonl)
+	$(PY) -m data_prep.sample "$(DATA)" $(if $(INDEX),--index $(INDEX)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: demo-data
+demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debian's chromium)
+	$(PY) -m data_prep.miniwob.render --out data_prep/miniwob/tasks
+
+##@ Training
+
+.PHONY: train
+train: $(VENV)/.ready ## Train as run_scripts/run_grpo_gui.sh says (BACKEND=trl)
+	BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui.sh
+
+##@ Project
+
+.PHONY: bench
+bench: $(VENV)/.ready ## Speed and memory, as ratios against unpatched upstream in one run
+	$(PY) -m benchmarks.run
+
+.PHONY: lint
+lint: $(VENV)/.ready ## Style and shell checks
+	ruff check .
+	ruff format --check .
+	shellcheck run_scripts/*.sh requirements/*.sh .ci/run
+
+.PHONY: lock
+lock: $(VENV)/.ready ## Pin every package anew from requirements/*.in
+	uv pip compile -q --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url \
+		--annotation-style line --custom-compile-command "make lock" --output-file requirements/lock.txt requirements/dev.in
+
+.PHONY: clean
+clean: ## Remove the environment and the demo's run
+	rm -rf "$(VENV)" "$(RUNS)/demo"
+
+$(VENV)/.ready: requirements/lock.txt pyproject.toml
+	$(PYTHON) -m venv "$(VENV)"
+	$(PY) -m pip install --quiet -r requirements/lock.txt
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
