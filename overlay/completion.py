@@ -1,0 +1,60 @@
+"""Take a completion apart: `<think>{JSON}</think><answer>{JSON}</answer>`. Any text gives an answer, none raises."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+THINK_FIELDS = ("task_interpretation", "current_page_audit", "path_alignment_check", "action_validation")
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The two parts of a completion, as text; None where the pair of tags is not there.
+
+    `think` lies between the first `<think>` and the `</think>` after it; `answer` in the last `<answer>` pair outside
+    the think part, so an answer hidden in the reasoning, or many answers, win nothing. `rest` is the text without the
+    think part. Linear in the text's length.
+    """
+
+    think: str | None
+    answer: str | None
+    rest: str
+
+
+def split(text: str) -> Completion:
+    """Find the think and answer parts of a completion's text."""
+    think, rest = None, text
+    start = text.find("<think>")
+    end = text.find("</think>", start) if start >= 0 else -1
+    if end >= 0:
+        think = text[start + len("<think>") : end]
+        rest = text[:start] + text[end + len("</think>") :]
+    close = rest.rfind("</answer>")
+    start = rest.rfind("<answer>", 0, close) if close >= 0 else -1
+    answer = rest[start + len("<answer>") : close] if start >= 0 else None
+    return Completion(think, answer, rest)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def load_json(text: str | None) -> Any:
+    """Strictly parsed JSON (no NaN or Infinity), or `MISSING` when `text` is None, not JSON, or nested too deep."""
+    if text is None:
+        return MISSING
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return MISSING
+
+
+def content_of(completion: Any) -> str:
+    """Text of a conversational completion, `[{"role": "assistant", "content": str}]`, or of a plain string."""
+    if isinstance(completion, str):
+        return completion
+    content = completion[0].get("content") if completion else None
+    if isinstance(content, list):  # structured content: its text parts
+        content = "".join(part.get("text") or "" for part in content)
+    return content or ""
