@@ -1,0 +1,159 @@
+"""Validate any data file and say what is in it.
+
+    python -m data_prep.check rows.jsonl --images TASKS [--processor MODEL]     (make data-check)
+
+Prints counts: rows, images per row, image sizes, action types, apps and, with a processor, prompt lengths in tokens.
+Every broken row is named with its line; the exit status is then 1.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.images import image_size
+from data_prep.steps import check_output
+from overlay.completion import load_json
+from overlay.parallel import ordered_map
+from overlay.rows import RowError, parse_row
+
+SHOWN = 20
+CHUNK = 64
+COORDINATES = ("click", "long_click", "swipe")
+
+
+@dataclass
+class Tally:
+    """Counts over rows, and (line, reason) of each problem."""
+
+    rows: int = 0
+    images: Counter = field(default_factory=Counter)
+    sizes: Counter = field(default_factory=Counter)
+    types: Counter = field(default_factory=Counter)
+    apps: Counter = field(default_factory=Counter)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        self.rows += other.rows
+        for name in ("images", "sizes", "types", "apps"):
+            getattr(self, name).update(getattr(other, name))
+        self.problems.extend(other.problems)
+
+
+def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> Tally:
+    """Check some (line number, line) pairs."""
+    tally = Tally()
+    for number, line in lines:
+        if not line.strip():
+            continue
+        tally.rows += 1
+        try:
+            row = parse_row(line)
+        except RowError as error:
+            tally.problems.append((number, str(error)))
+            continue
+        tally.images[len(row["image"])] += 1
+        size = None
+        for path in row["image"]:
+            size, problem = image_size(images / path, decode)
+            if problem:
+                tally.problems.append((number, f"{path}: {problem}"))
+            else:
+                tally.sizes[f"{size[0]}x{size[1]}"] += 1
+        action = load_json(row["solution"])
+        if isinstance(action, dict) and "action_type" in action:
+            tally.types[str(action["action_type"])] += 1
+            tally.problems.extend((number, reason) for reason in check_output(action, size))
+        else:
+            tally.types["(not an action)"] += 1
+        tally.apps[_app(row["problem"])] += 1
+    return tally
+
+
+def _app(problem: str) -> str:
+    """app_name of the step input that ends a GUI prompt, if there is one."""
+    fields = load_json(problem[problem.rfind("\n") + 1 :])
+    return str(fields.get("app_name")) if isinstance(fields, dict) else "(none)"
+
+
+def _chunks(file: Path, progress: tqdm) -> Iterator[list[tuple[int, bytes]]]:
+    with open(file, "rb") as data:
+        numbered = enumerate(data, 1)
+        while chunk := list(islice(numbered, CHUNK)):
+            progress.update(sum(len(line) for _, line in chunk))
+            yield chunk
+
+
+def check(file: Path, images: Path, workers: int = 1, decode: bool = True) -> Tally:
+    """Check every row of `file`; image paths are below `images`."""
+    total = Tally()
+    with tqdm(total=file.stat().st_size, unit="B", unit_scale=True, desc=file.name) as progress:
+        work = partial(check_chunk, images=images, decode=decode)
+        for part in ordered_map(work, _chunks(file, progress), workers):
+            total.add(part)
+    return total
+
+
+def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | None) -> list[int]:
+    """Prompt length in tokens of every row with a model folder's processor. Loads transformers."""
+    from overlay.dataset import load_dataset
+    from overlay.examples import PromptStyle
+    from overlay.processor import load_processor
+    from overlay.prompt_length import prompt_lengths
+
+    rows = load_dataset(str(file), str(images))
+    return prompt_lengths(rows, PromptStyle(), load_processor(processor, max_pixels=max_pixels))
+
+
+def _table(name: str, counts: Counter, most: int = 15) -> None:
+    print(f"{name}:")
+    for key, count in counts.most_common(most):
+        print(f"  {count:>9,}  {key}")
+    if len(counts) > most:
+        print(
+            f"  {sum(counts.values()) - sum(c for _, c in counts.most_common(most)):>9,}  ({len(counts) - most} more)"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="JSONL file")
+    parser.add_argument("--images", type=Path, required=True, help="image folder of the file")
+    parser.add_argument("--processor", help="model folder: print prompt lengths in its tokens")
+    parser.add_argument("--max-pixels", type=int, help="with --processor: the training's --max_pixels")
+    parser.add_argument("--image-check", choices=("decode", "header"), default="decode")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    if not args.data.is_file():
+        raise SystemExit(f"{args.data}: no such file (DATA=)")
+    if not args.images.is_dir():
+        raise SystemExit(f"{args.images}: no such folder (IMAGES=)")
+    tally = check(args.data, args.images, args.workers, args.image_check == "decode")
+    print(f"rows: {tally.rows:,}")
+    _table("images per row", tally.images)
+    _table("image sizes", tally.sizes)
+    _table("action types", tally.types)
+    _table("apps", tally.apps)
+    if args.processor and not tally.problems:
+        lengths = sorted(token_lengths(args.data, args.images, args.processor, args.max_pixels))
+        quantiles = {q: lengths[min(len(lengths) - 1, int(q / 100 * len(lengths)))] for q in (0, 50, 95, 99, 100)}
+        print("prompt tokens: " + json.dumps({f"p{q}": value for q, value in quantiles.items()}))
+    for number, reason in tally.problems[:SHOWN]:
+        print(f"{args.data}:{number}: {reason}", file=sys.stderr)
+    if tally.problems or not tally.rows:
+        what = f"{len(tally.problems)} problems" if tally.rows else "no rows"
+        print(f"{args.data}: {what}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The source tree of annotated steps: find them in order, read one, say everything that is wrong with it.
+
+`<tasks>/<task id, digits>/step_<n>.json` with its images beside it; other folders and files are not looked at.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_prep.images import image_size
+from overlay.actions import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
+from overlay.prompt import RESERVED, SCREEN_FIELDS
+
+_STEP = re.compile(r"step_(\d+)\.json")
+
+
+@dataclass
+class Step:
+    """One step file: its parsed halves, image paths relative to the tree ('/' between parts), and what is wrong."""
+
+    path: Path
+    input: dict = field(default_factory=dict)
+    output: dict = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def task_folders(root: Path) -> list[str]:
+    """Names of the task folders, by number."""
+    with os.scandir(root) as entries:
+        names = [e.name for e in entries if e.name.isascii() and e.name.isdigit() and e.is_dir()]
+    return sorted(names, key=lambda name: (int(name), name))
+
+
+def step_files(task: Path) -> list[Path]:
+    """A task's step files, by number."""
+    found = [(int(m.group(1)), entry) for entry in os.listdir(task) if (m := _STEP.fullmatch(entry))]
+    return [task / name for _, name in sorted(found)]
+
+
+def read_step(root: Path, path: Path, decode: bool) -> Step:
+    """Read and check one step. Problems are collected, not raised; `decode` also decodes each image's pixels."""
+    step = Step(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        step.problems.append(f"unreadable JSON: {error}")
+        return step
+    if not isinstance(record, dict):
+        step.problems.append("not a JSON object")
+        return step
+    for half in ("input", "output"):
+        if not isinstance(record.get(half), dict):
+            step.problems.append(f"missing key {half!r}")
+    if not step.problems:
+        step.input, step.output = record["input"], record["output"]
+        sizes = _check_input(step, root, decode)
+        step.problems.extend(check_output(step.output, sizes[-1] if sizes else None))
+    return step
+
+
+def _check_input(step: Step, root: Path, decode: bool) -> list[tuple[int, int]]:
+    """Check the input half and fill in `step.images`; returns the sizes (width, height) of the images that are fine."""
+    sizes = []
+    for name in ("task_content", "action_type_list"):
+        if not step.input.get(name):
+            step.problems.append(f"missing key 'input.{name}'")
+    for text in _texts({k: v for k, v in step.input.items() if k not in SCREEN_FIELDS}):
+        step.problems.extend(f"the text holds the reserved mark {mark}" for mark in RESERVED if mark in text)
+    for name in SCREEN_FIELDS:
+        value = step.input.get(name)
+        if value in (None, ""):
+            continue
+        if not isinstance(value, str):
+            step.problems.append(f"{name} is not a string")
+            continue
+        relative = os.path.normpath(os.path.join(step.path.parent.name, value)).replace(os.sep, "/")
+        if os.path.isabs(value) or relative == ".." or relative.startswith("../"):
+            step.problems.append(f"{name} {value!r} leaves the task tree")
+            continue
+        size, problem = image_size(root / relative, decode)
+        if problem:
+            step.problems.append(f"{name} {value!r}: {problem}")
+        else:
+            step.images.append(relative)
+            sizes.append(size)
+    return sizes
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def check_output(output: object, size: tuple[int, int] | None) -> list[str]:
+    """What is wrong with a gold action; `size` (width, height) in pixels is the screen its coordinates belong to."""
+    if not isinstance(output, dict):
+        return ["the action is not a JSON object"]
+    kind, parameter = output.get("action_type"), output.get("action_parameter")
+    if not isinstance(kind, str) or kind not in ACTION_NAMES:
+        return [f"unknown action type {kind!r} (known: {', '.join(ACTION_NAMES)})"]
+    if not isinstance(parameter, dict):
+        return ["missing key 'action_parameter'"]
+    if list(parameter) != [kind]:
+        return [f"the parameter of {kind} stands under {', '.join(map(repr, parameter)) or 'no name'}"]
+    value = parameter[kind]
+    if kind in BOX_TYPES or kind == "swipe":
+        return _check_coordinates(kind, value, size)
+    if kind == "inquiry":
+        return _check_inquiry(value)
+    if not isinstance(value, str):
+        return [f"the parameter of {kind} is not a string"]
+    if kind in TEXT_TYPES:
+        return [f"{kind} without its text"] if kind in ("open_app", "type") and not value else []
+    return [f"{kind} takes an empty string, not {value!r}"] if value else []
+
+
+def _check_coordinates(kind: str, value: object, size: tuple[int, int] | None) -> list[str]:
+    numbers = parse_coordinates(value)
+    if numbers is None or len(numbers) != 4:
+        return [f"{kind} {value!r} is not x1,y1,x2,y2"]
+    problems = []
+    x1, y1, x2, y2 = numbers
+    if kind in BOX_TYPES and (x1 >= x2 or y1 >= y2):
+        problems.append(f"box {value!r} has x1 >= x2 or y1 >= y2")
+    if kind == "swipe" and (x1, y1) == (x2, y2):
+        problems.append(f"swipe {value!r} does not move")
+    if size and not (min(x1, x2) >= 0 and max(x1, x2) <= size[0] and min(y1, y2) >= 0 and max(y1, y2) <= size[1]):
+        problems.append(f"{kind} {value!r} lies outside its {size[0]}x{size[1]} image")
+    return problems
+
+
+def _check_inquiry(value: object) -> list[str]:
+    try:
+        fields = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        fields = None
+    missing = [name for name in INQUIRY_FIELDS if not isinstance(fields, dict) or name not in fields]
+    return [f"inquiry lacks {', '.join(missing)} in its JSON string"] if missing else []

@@ -1,0 +1,88 @@
+"""Shared parts: a small task tree, rows made from it, and a tiny model folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from overlay.actions import ACTION_NAMES
+
+CHROMIUM = "/usr/bin/chromium"
+needs_chromium = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="NEEDS CHROMIUM: apt-get install chromium")
+
+
+def step_record(action: str = "click", parameter: str = "10,20,60,90", first: str = "", second: str = "") -> dict:
+    """A step file's content; screens are file names or empty."""
+    return {
+        "input": {
+            "task_content": '打开 {微信} 并搜索 "无锡"',
+            "task_path": {"1": "点击搜索", "2": "输入无锡"},
+            "screen_path1": first,
+            "screen_path2": second,
+            "history_path_all": ["点击搜索"] if first else [],
+            "app_name": "微信",
+            "action_type_list": ACTION_NAMES,
+        },
+        "output": {"action_type": action, "action_parameter": {action: parameter}, "action_description": "点击{搜索}"},
+    }
+
+
+def write_step(task: Path, number: int, record: dict | str) -> Path:
+    """Write a step file; a string is written as it is."""
+    task.mkdir(parents=True, exist_ok=True)
+    path = task / f"step_{number}.json"
+    path.write_text(record if isinstance(record, str) else json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def task_tree(tmp_path: Path) -> Path:
+    """Two tasks (9 before 10 by number), the second with steps 1, 2 and 10; 112x168 screens; things to ignore."""
+    root = tmp_path / "tasks"
+    for task, steps in (("10", (10, 1, 2)), ("9", (1,))):
+        (root / task).mkdir(parents=True)
+        for step in steps:
+            Image.new("RGB", (112, 168), (step * 20, 90, 120)).save(root / task / f"{task}_{step}.png")
+        for step in steps:
+            previous = {1: "", 2: f"{task}_1.png", 10: f"{task}_2.png"}[step]
+            write_step(root / task, step, step_record(first=previous, second=f"{task}_{step}.png"))
+    (root / "notes").mkdir()
+    (root / "10" / "step_x.json").write_text("not looked at")
+    (root / "notes" / "step_1.json").write_text("not looked at")
+    return root
+
+
+@pytest.fixture(scope="session")
+def demo_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's training rows as a data file."""
+    from data_prep.convert import convert
+    from overlay.demo.run import TASKS
+    from overlay.prompt import load_template
+
+    out = tmp_path_factory.mktemp("rows") / "train.jsonl"
+    convert(TASKS / "train", out, load_template("zh"), decode=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, demo_rows: Path) -> Path:
+    """An untrained tiny Qwen2.5-VL with its processor."""
+    from overlay.demo import tiny_model
+
+    texts = [turn["value"] for line in demo_rows.open() for turn in json.loads(line)["conversations"]]
+    processor = tiny_model.build_processor(texts)
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model.save(tiny_model.build_model(processor, width=64, depth=2), processor, folder)
+    return folder
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path):
+    """Function that copies a folder into this test's own place."""
+
+    def copy(folder: Path, name: str) -> Path:
+        return Path(shutil.copytree(folder, tmp_path / name))
+
+    return copy
