@@ -1,0 +1,95 @@
+"""GRPO on GUI steps with TRL's GRPOTrainer: the embedded default, installed from the package index.
+
+Departs from TRL's own script in the data (overlay.dataset), the prompt (overlay.prompt), the rewards
+(overlay.rewards) and the flags, which are VLM-R1's. A run whose output_dir holds a checkpoint goes on from it.
+
+    torchrun --nproc_per_node 2 -m overlay.train --model_name_or_path MODEL --data_file_paths rows.jsonl \
+        --image_folders TASKS --reward_method gui_action --output_dir runs/first
+"""
+
+import sys
+
+from trl import TrlParser, get_peft_config, get_quantization_config
+
+from overlay.arguments import DataArguments, ModelArguments, SettingError, TrainArguments
+from overlay.arrow import DataError
+from overlay.dataset import load_dataset
+from overlay.examples import PromptStyle, as_examples
+from overlay.processor import load_processor
+from overlay.prompt import LANGUAGES, load_template
+from overlay.prompt_length import prompt_lengths, refuse_overlong
+from overlay.rewards import REWARDS
+from overlay.rewards.accuracy import METHODS
+from overlay.trainer import GuiGRPOTrainer, last_checkpoint
+
+
+def prompt_style(data: DataArguments) -> PromptStyle:
+    """The prompt style that the arguments ask for."""
+    if data.task_type != "gui":
+        return PromptStyle(images_first=data.images_first)
+    language = data.prompt_template if data.prompt_template in LANGUAGES else "zh"
+    return PromptStyle(load_template(data.prompt_template), language, data.images_first)
+
+
+def select_rewards(names: list[str]) -> list:
+    """Reward functions by name; a name with a slash is a reward model's path, loaded by the trainer."""
+    unknown = [name for name in names if name not in REWARDS and "/" not in name]
+    if unknown:
+        raise SettingError(f"--reward_funcs {' '.join(unknown)}: unknown (known: {', '.join(REWARDS)}, or a path)")
+    return [REWARDS.get(name, name) for name in names]
+
+
+def main(data: DataArguments, args: TrainArguments, model: ModelArguments) -> GuiGRPOTrainer:
+    """Train; returns the trainer. Raises SettingError or DataError before the model loads."""
+    rewards, style = select_rewards(data.reward_funcs), prompt_style(data)
+    methods = METHODS if "accuracy" in data.reward_funcs else None
+    with args.main_process_first(local=True, desc="building the Arrow dataset"):
+        rows = load_dataset(data.data_file_paths, data.image_folders, data.reward_method, data.arrow_cache_dir, methods)
+    try:
+        processor = load_processor(model.model_name_or_path, data.min_pixels, data.max_pixels)
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise SettingError(f"--model_name_or_path {model.model_name_or_path}: {first}") from error
+    if args.max_prompt_length:
+        refuse_overlong(rows, prompt_lengths(rows, style, processor), args.max_prompt_length)
+    splits = {"train": rows, "test": None}
+    if data.val_split_ratio:
+        splits = rows.train_test_split(test_size=data.val_split_ratio, seed=args.seed)
+    args.model_init_kwargs = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+    }
+    trainer = GuiGRPOTrainer(
+        model=model.model_name_or_path,
+        args=args,
+        reward_funcs=rewards,
+        train_dataset=as_examples(splits["train"], style),
+        eval_dataset=as_examples(splits["test"], style) if splits["test"] is not None else None,
+        processing_class=processor,
+        peft_config=get_peft_config(model),
+        quantization_config=get_quantization_config(model),
+        freeze_vision_modules=model.freeze_vision_modules,
+    )
+    checkpoint = args.resume_from_checkpoint or last_checkpoint(args.output_dir)
+    if checkpoint and trainer.is_world_process_zero():
+        print(f"resuming from {checkpoint}", file=sys.stderr)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model(args.output_dir)
+    trainer.save_state()
+    return trainer
+
+
+def cli() -> int:
+    """Parse the command line and train; impossible settings and bad data give one line and status 2."""
+    try:
+        parser = TrlParser((DataArguments, TrainArguments, ModelArguments))
+        main(*parser.parse_args_and_config())
+    except (SettingError, DataError, FileNotFoundError) as error:
+        print(f"overlay.train: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

@@ -1,0 +1,138 @@
+"""The embedded trainer on a tiny model: flags, refusals, training, resume. Everything runs on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+from trl import TrlParser
+
+from overlay.arguments import DataArguments, ModelArguments, TrainArguments
+from overlay.demo.run import TASKS
+from overlay.processor import load_processor
+from overlay.prompt_length import prompt_lengths
+from overlay.rewards import REWARDS
+from overlay.train import main
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def flags(tiny_model_dir, demo_rows, tmp_path):
+    """Function: a small run's command line, changed or extended by keywords."""
+
+    def make(**changed):
+        values = {
+            "model_name_or_path": tiny_model_dir, "data_file_paths": demo_rows, "image_folders": TASKS / "train",
+            "arrow_cache_dir": tmp_path / "arrow", "reward_method": "gui_action", "task_type": "gui",
+            "max_pixels": 84 * 112, "output_dir": tmp_path / "run", "per_device_train_batch_size": 4,
+            "num_generations": 2, "max_completion_length": 8, "max_steps": 4, "learning_rate": 1e-3,
+            "reward_funcs": ["spread", "accuracy", "format"],
+            "logging_steps": 1, "gradient_checkpointing": "false", "report_to": "none", "use_cpu": "true",
+            "bf16": "false",
+        } | changed  # fmt: skip
+        return [
+            part
+            for name, value in values.items()
+            if value is not None
+            for part in (f"--{name}", *map(str, value if isinstance(value, list) else [value]))
+        ]
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def spread_reward(monkeypatch):
+    """A reward that tells random completions apart, so that an untrained model gets gradients."""
+
+    def spread(completions, **columns):
+        return [sum(map(ord, completion[0]["content"])) % 97 / 97 for completion in completions]
+
+    monkeypatch.setitem(REWARDS, "spread", spread)
+
+
+def train(line):
+    return main(*TrlParser((DataArguments, TrainArguments, ModelArguments)).parse_args_and_config(args=line))
+
+
+def refused(line):
+    """Standard error of a command line that must be refused before a model loads."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "overlay.train", *line], capture_output=True, text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"}, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Loading weights" not in done.stderr
+    (last,) = [text for text in done.stderr.splitlines() if text.startswith("overlay.train: ")]
+    return last
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"num_generations": 3}, "4 completions, not divisible by --num_generations 3"),
+        ({"image_folders": "nowhere"}, "nowhere: no such image folder (--image_folders)"),
+        ({"max_prompt_length": 60}, "302 of 302 prompts are longer than --max_prompt_length 60"),
+        ({"reward_funcs": "acuracy"}, "--reward_funcs acuracy: unknown"),
+        ({"reward_method": "gui"}, "train.jsonl:1: unknown reward method 'gui'"),
+        ({"model_name_or_path": "no/such"}, "--model_name_or_path no/such"),
+        ({"data_file_paths": None}, "--data_file_paths is missing"),
+    ],
+)
+def test_impossible_settings_are_refused(changed, message, flags):
+    assert message in refused(flags(**{"reward_funcs": ["accuracy", "format"]} | changed))
+
+
+def test_trains_logs_and_saves_what_serving_needs(flags, tmp_path):
+    line = flags(report_to="tensorboard", save_strategy="no", max_steps=2, freeze_vision_modules="true", beta=0.04)
+    before = AutoModelForImageTextToText.from_pretrained(line[1]).state_dict()
+    trainer = train(line)
+    run = tmp_path / "run"
+    log = json.loads((run / "trainer_state.json").read_text())["log_history"]
+    assert all(key in log[0] for key in ("reward", "kl", "rewards/accuracy_reward/mean", "rewards/format_reward/mean"))
+    table = pd.read_parquet(run / "completions" / "completions_00001.parquet")
+    assert len(table) == 4
+    assert {"prompt", "completion", "accuracy_reward", "format_reward", "advantage"} <= set(table.columns)
+    assert list(run.rglob("events.out.tfevents.*"))
+    # Reloaded as saved: the weights changed, the frozen vision tower did not, the processor has the run's limits.
+    after = AutoModelForImageTextToText.from_pretrained(run).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not [name for name in changed if "visual" in name]
+    assert load_processor(str(run)).image_processor.size["longest_edge"] == 84 * 112
+    assert trainer.state.global_step == 2
+
+
+def test_resume_goes_on_from_the_checkpoints_weights(flags, tmp_path, copy_of):
+    whole = train(flags(save_steps=2, output_dir=tmp_path / "whole"))
+    first = copy_of(tmp_path / "whole" / "checkpoint-2", "half/checkpoint-2").parent
+    second = train(flags(save_steps=2, output_dir=first))
+    losses = [
+        [entry["loss"] for entry in trainer.state.log_history if "loss" in entry and entry["step"] > 2]
+        for trainer in (whole, second)
+    ]
+    assert len(losses[0]) == 2
+    assert all(losses[0])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    expected, actual = whole.model.state_dict(), second.model.state_dict()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(actual[name], tensor, msg=name)
+
+
+def test_prompt_lengths_are_what_the_processor_makes(tiny_model_dir, demo_rows, tmp_path):
+    from overlay.dataset import load_dataset
+    from overlay.examples import PromptStyle, as_examples
+
+    rows = load_dataset(str(demo_rows), str(TASKS / "train"), cache_dir=tmp_path).select([0, 1, 50, 300])
+    for max_pixels in (84 * 112, 336 * 448):
+        processor = load_processor(str(tiny_model_dir), max_pixels=max_pixels)
+        lengths = []
+        for example in as_examples(rows, PromptStyle()):
+            text = processor.apply_chat_template(example["prompt"], tokenize=False, add_generation_prompt=True)
+            lengths.append(len(processor(text=text, images=example["images"])["input_ids"][0]))
+        assert prompt_lengths(rows, PromptStyle(), processor) == lengths
