@@ -1,0 +1,87 @@
+"""The rendered steps and the oracles behind them, judged by the pages' own rewards in a real Chromium."""
+
+import json
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from data_prep.convert import convert
+from data_prep.miniwob import browser
+from data_prep.miniwob.oracles import ORACLES
+from data_prep.miniwob.render import HELD_OUT_TYPES, play, write_task
+from data_prep.steps import read_step, step_files, task_folders
+from overlay.actions import as_box, centre
+from overlay.demo.run import TASKS
+from tests.conftest import needs_chromium
+
+
+def steps_of(split):
+    root = TASKS / split
+    return [read_step(root, file, True) for task in task_folders(root) for file in step_files(root / task)]
+
+
+def test_the_committed_steps():
+    train, heldout = steps_of("train"), steps_of("heldout")
+    assert not [step.problems for step in train + heldout if step.problems]
+    assert 280 <= len(train) <= 330
+    assert 95 <= len(heldout) <= 115
+    train_types = Counter(step.input["app_name"] for step in train)
+    assert len(train_types) >= 25
+    # Held out by task type and by seed: whole types, and other episodes of trained types.
+    held_types = {step.input["app_name"] for step in heldout}
+    assert held_types & set(HELD_OUT_TYPES) == held_types - set(train_types)
+    assert held_types - set(HELD_OUT_TYPES)
+    size = sum(file.stat().st_size for file in TASKS.rglob("*") if file.is_file())
+    assert size <= 6_000_000
+    assert "MIT" in (TASKS / "LICENSE.miniwob").read_text()
+    kinds = Counter(step.output["action_type"] for step in train)
+    assert min(kinds[kind] for kind in ("click", "type", "swipe", "wait", "task_completed")) >= 3
+
+
+def test_no_step_is_in_both_splits():
+    def keys(split):
+        return {
+            (step.input["task_content"], (TASKS / split / step.images[-1]).read_bytes()) for step in steps_of(split)
+        }
+
+    assert not keys("train") & keys("heldout")
+
+
+@pytest.fixture(scope="module")
+def page():
+    with browser.open_page() as page:
+        yield page
+
+
+@needs_chromium
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [task for task in ORACLES if task != "button-delay"])
+def test_the_pages_reward_is_one_over_several_seeds(task, page, tmp_path):
+    rewarded = (episode for seed in range(10) if (episode := play(page, task, f"test-{seed}")))
+    episodes = list(islice(rewarded, 3))
+    assert len(episodes) == 3, f"{task}: hardly any episode with reward 1"
+    write_task(tmp_path / "1", task, episodes[0])
+    rows, broken = convert(tmp_path, tmp_path / "rows.jsonl", "")
+    assert (rows, broken) == (len(episodes[0][2]), 0)
+    assert json.loads((tmp_path / "1" / "step_1.json").read_text())["input"]["screen_path1"] == ""
+
+
+@needs_chromium
+@pytest.mark.integration
+@pytest.mark.parametrize("task", ["click-test-2", "click-link", "click-tab", "grid-coordinate"])
+def test_a_tap_anywhere_in_the_gold_box_is_rewarded_and_elsewhere_is_not(task, page):
+    instruction, _, actions = next(e for seed in range(20) if (e := play(page, task, f"box-{seed}")))
+    box = as_box(tuple(int(v) / browser.SCALE for v in actions[0][1].split(",")))
+    seed = next(f"box-{s}" for s in range(20) if (e := play(page, task, f"box-{s}")) and e[2] == actions)
+
+    def reward_at(x, y):
+        assert browser.start(page, task, seed) == instruction
+        browser.tap(page, x, y)
+        return browser.reward(page)
+
+    x, y = centre(box)
+    for fx, fy in ((0, 0), (0.6, 0.5), (-0.6, -0.5)):
+        assert reward_at(x + fx * (box[2] - box[0]) / 2, y + fy * (box[3] - box[1]) / 2) == 1
+    assert reward_at(browser.WIDTH - 3, browser.HEIGHT - 3) != 1
