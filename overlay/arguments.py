@@ -64,7 +64,7 @@ class TrainArguments(GRPOConfig):
     num_completions_to_print: int | None = field(
         default=0, metadata={"help": "Completions also printed at each logged step."}
     )
-    report_to: str | list[str] | None = field(
+    report_to: None | str | list[str] = field(  # noqa: RUF036 (the parser reads the first type that is no list)
         default="tensorboard", metadata={"help": "Where metrics go: tensorboard, wandb, none ..."}
     )
 

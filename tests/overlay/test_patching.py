@@ -32,7 +32,7 @@ Signed-off-by: A Person <a@example.org>
 def git_settings(monkeypatch, tmp_path):
     """An own git configuration: file:// submodules allowed, an author, nothing of the machine's."""
     config = tmp_path / "gitconfig"
-    config.write_text("[protocol \"file\"]\nallow = always\n[user]\nname = T\nemail = t@example.org\n")
+    config.write_text('[protocol "file"]\nallow = always\n[user]\nname = T\nemail = t@example.org\n')
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
 
@@ -88,7 +88,9 @@ def write_series(root, patches):
 
 def contents(root):
     folder = root / "VLM-R1"
-    return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file() and p.name != ".git"}
+    return {
+        p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file() and p.name != ".git"
+    }
 
 
 def test_apply_again_and_take_off(made):

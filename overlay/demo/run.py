@@ -1,0 +1,153 @@
+"""The main job end to end on steps rendered from MiniWoB++: rows → warm start → GRPO → held-out score → page.
+
+    python -m overlay.demo.run --out runs/demo          (make demo)
+
+Every stage is the one a user runs: data_prep.convert makes the rows, `python -m overlay.train` trains, one process for
+each seed. Only the model is small (overlay.demo.tiny_model). Writes metrics.json and report.html; the exit status is 1
+when the held-out score did not rise.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import AutoModelForImageTextToText
+
+from data_prep.convert import convert
+from overlay.dataset import load_dataset
+from overlay.demo import tiny_model
+from overlay.demo.policies import majority_policy, random_policy
+from overlay.demo.warm_start import reasoned_answer, warm_start
+from overlay.evaluate.metrics import RULE, Metric, measure
+from overlay.evaluate.report import write_report
+from overlay.evaluate.runner import complete
+from overlay.evaluate.statistics import difference
+from overlay.examples import PromptStyle
+from overlay.processor import load_processor
+from overlay.prompt import load_template
+from overlay.rewards import REWARDS
+
+TASKS = Path(__file__).parents[2] / "data_prep" / "miniwob" / "tasks"
+RANDOM_DRAWS = 50
+# glibc gives every freed tensor back to the kernel and faults it in again; keeping it saves a fifth of a step here.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
+
+
+def make_rows(out: Path, split: str) -> Dataset:
+    """Rows of one split of the rendered tasks, as `make data` writes them, loaded."""
+    file = out / f"{split}.jsonl"
+    convert(TASKS / split, file, load_template("zh"), workers=os.cpu_count() or 1)
+    return load_dataset(str(file), str(TASKS / split), "gui_action", out / "arrow")
+
+
+def warm_model(out: Path, rows: Dataset, steps: int) -> Path:
+    """Folder of the warm-started tiny model; built once for the same rows, steps and code."""
+    code = Path(tiny_model.__file__).read_bytes() + Path(tiny_model.__file__).with_name("warm_start.py").read_bytes()
+    key = hashlib.sha256(code + (out / "train.jsonl").read_bytes() + str(steps).encode()).hexdigest()[:12]
+    folder = out / f"warm-{key}"
+    if folder.is_dir():
+        print(f"warm start: {folder} is there already", file=sys.stderr)
+        return folder
+    texts = [text for r in rows for text in (r["problem"], reasoned_answer(r["problem"], r["solution"]))]
+    processor = tiny_model.build_processor(texts)
+    model = warm_start(tiny_model.build_model(processor), processor, rows, out / "warm.log", steps)
+    aside = folder.with_suffix(".tmp")
+    tiny_model.save(model, processor, aside)
+    aside.rename(folder)
+    return folder
+
+
+def train(out: Path, model: Path, seed: int, steps: int) -> Path:
+    """One GRPO run through the trainer's command line; returns its output folder."""
+    folder = out / f"seed-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [
+        sys.executable, "-m", "overlay.train",
+        "--model_name_or_path", model, "--output_dir", folder, "--seed", seed,
+        "--data_file_paths", out / "train.jsonl", "--image_folders", TASKS / "train",
+        "--arrow_cache_dir", out / "arrow", "--task_type", "gui",
+        "--reward_funcs", "accuracy", "format_scaled", "--reward_weights", "1", "0.25", "--reward_method", "gui_action",
+        "--max_pixels", tiny_model.PIXELS, "--min_pixels", 28 * 28, "--max_prompt_length", 400,
+        "--num_generations", 8, "--per_device_train_batch_size", 64, "--max_completion_length", 72,
+        "--max_steps", steps, "--learning_rate", "1e-4", "--lr_scheduler_type", "constant", "--logging_steps", 1,
+        "--save_strategy", "no", "--gradient_checkpointing", "false", "--use_cpu", "--bf16", "false",
+    ]  # fmt: skip
+    done = subprocess.run([str(part) for part in command])
+    if done.returncode:
+        raise SystemExit(f"training with seed {seed} ended with status {done.returncode}; its reason stands above")
+    return folder
+
+
+def score(folder: Path, rows: Dataset, name: str) -> tuple[list[str], dict[str, Metric]]:
+    """Greedy answers of the model in `folder` on the rows, and their metrics with the mean reward."""
+    processor = load_processor(str(folder))
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    answers = complete(model, processor, rows, PromptStyle(), 64, 72, progress=f"held-out answers, {name}")
+    return answers, figures(answers, rows["solution"])
+
+
+def figures(answers: list[str], solutions: list[str]) -> dict[str, Metric]:
+    """Metrics of `measure`, and the mean gui_action reward."""
+    completions = [[{"role": "assistant", "content": text}] for text in answers]
+    rewards = REWARDS["gui_action"](completions, solution=solutions)
+    return {**measure(answers, solutions), "mean_reward": Metric(sum(rewards) / len(rewards), len(rewards))}
+
+
+def reward_curve(folder: Path) -> list[tuple[int, float]]:
+    """(step, mean accuracy reward) of a finished run, from the trainer's own log."""
+    log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [
+        (entry["step"], entry["rewards/accuracy_reward/mean"])
+        for entry in log
+        if "rewards/accuracy_reward/mean" in entry
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=40, help="GRPO steps of each seed")
+    parser.add_argument("--warm-steps", type=int, default=140, help="supervised steps before")
+    args = parser.parse_args()
+    started = time.monotonic()
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows, heldout = make_rows(args.out, "train"), make_rows(args.out, "heldout")
+    solutions = heldout["solution"]
+    model = warm_model(args.out, rows, args.warm_steps)
+    before_answers, before = score(model, heldout, "before")
+    seeds = []
+    for seed in range(args.seeds):
+        print(f"GRPO, seed {seed} ({seed + 1} of {args.seeds})", file=sys.stderr)
+        folder = train(args.out, model, seed, args.steps)
+        answers, after = score(folder, heldout, f"seed {seed}")
+        seeds.append({"seed": seed, "answers": answers, "after": after, "curve": reward_curve(folder)})
+    draws = [text for draw in range(RANDOM_DRAWS) for text in random_policy(len(solutions), (336, 448), draw)]
+    baselines = {
+        "random": figures(draws, list(solutions) * RANDOM_DRAWS),
+        "majority class": figures(majority_policy(len(solutions), rows["solution"]), solutions),
+    }
+    rises = {
+        name: difference([run["after"][name].value - before[name].value for run in seeds])
+        for name in ("step_success_rate", "mean_reward")
+    }
+    minutes = (time.monotonic() - started) / 60
+    write_report(args.out, heldout, before, before_answers, seeds, baselines, rises, minutes)
+    for name, rise in rises.items():
+        print(f"{name} (rule {RULE}, N={len(solutions)}): {rise}", file=sys.stderr)
+    print(f"{args.out}/report.html, {args.out}/metrics.json ({minutes:.1f} minutes)", file=sys.stderr)
+    return 0 if all(rise.rose for rise in rises.values()) else 1
+
+
+if __name__ == "__main__":
+    # The allocator reads its settings at start, and children inherit them.
+    if not KEEP_MEMORY.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, "-m", "overlay.demo.run", *sys.argv[1:]], os.environ | KEEP_MEMORY)
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The page in a real Chromium: it stands alone, its pictures load, its boxes lie where the figures say."""
+
+import json
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from overlay.actions import Action
+from overlay.dataset import load_dataset
+from overlay.demo.policies import majority_policy, random_policy
+from overlay.demo.run import TASKS, figures
+from overlay.evaluate.metrics import hits_box, measure, succeeds
+from overlay.evaluate.report import SHOWN, choose, write_report
+from overlay.evaluate.statistics import difference
+from tests.conftest import CHROMIUM, needs_chromium
+
+
+@pytest.fixture
+def report(demo_rows, tmp_path):
+    """A page over real rows, from two made-up policies."""
+    rows = load_dataset(str(demo_rows), str(TASKS / "train"), cache_dir=tmp_path / "arrow")
+    before = random_policy(len(rows), (336, 448), 1)
+    after = [f"<think>x</think><answer>{text}</answer>" for text in rows["solution"][: len(rows) // 2]]
+    after += majority_policy(len(rows) - len(after), rows["solution"])
+    first, last = figures(before, rows["solution"]), figures(after, rows["solution"])
+    curve = [(step, step / 10) for step in range(5)]
+    seeds = [{"seed": s, "answers": after, "after": last, "curve": curve} for s in range(2)]
+    rise = difference([last["mean_reward"].value - first["mean_reward"].value] * 2)
+    write_report(tmp_path, rows, first, before, seeds, {"random": first}, {"mean_reward": rise}, 1.5)
+    return tmp_path, rows, before, after, last
+
+
+def test_metrics_file_has_the_pages_figures(report):
+    folder, rows, _, after, last = report
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["rule"] == "box"
+    assert metrics["after"][0]["step_success_rate"] == {"value": last["step_success_rate"].value, "n": len(rows)}
+    assert metrics["difference"]["mean_reward"]["rose"] is True
+    shown = f"{last['step_success_rate'].value:.3f} <small>N={len(rows)}</small>"
+    assert shown in (folder / "report.html").read_text()
+    assert len(choose(rows, after, after)) == SHOWN
+
+
+@needs_chromium
+@pytest.mark.integration
+def test_page_in_chromium(report):
+    folder, rows, before, after, _ = report
+    errors, requests = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((folder / "report.html").as_uri())
+        assert page.locator("article.step").count() == SHOWN
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth === 336)")
+        assert page.locator("#curves svg").bounding_box()["width"] > 300
+        page.locator("summary").first.click()
+        assert "task_content" in page.locator("details pre").first.inner_text()
+        chosen = choose(rows, before, after)
+        boxes = 0
+        for position, index in enumerate(chosen):
+            gold = json.loads(rows[index]["solution"])
+            if gold["action_type"] != "click":
+                continue
+            boxes += 1
+            card = page.locator("article.step").nth(position)
+            image, drawn = card.locator("img").last.bounding_box(), card.locator("rect.gold").bounding_box()
+            scale = image["width"] / 336
+            x1, y1, x2, _ = map(int, gold["action_parameter"]["click"].split(","))
+            assert drawn["x"] - image["x"] == pytest.approx(x1 * scale, abs=3)
+            assert drawn["y"] - image["y"] == pytest.approx(y1 * scale, abs=3)
+            assert drawn["width"] == pytest.approx((x2 - x1) * scale, abs=5)
+        assert boxes >= 3
+        browser.close()
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_success_rules():
+    box = Action("click", "10,10,50,50")
+    assert hits_box(Action("click", "12,12"), box)
+    assert hits_box(Action("click", "0,0,100,100"), box)  # its centre is in the gold box
+    assert not hits_box(Action("click", "60,60,70,70"), box)
+    assert succeeds(Action("swipe", "0,100,0,90"), Action("swipe", "50,500,50,100"))
+    assert not succeeds(Action("swipe", "0,90,0,100"), Action("swipe", "50,500,50,100"))
+    assert succeeds(Action("task_completed", "whatever"), Action("task_completed", "done"))
+    assert not succeeds(Action("type", "ab"), Action("type", "abc"))
+    assert not succeeds(None, box)
+
+
+def test_every_metric_has_its_n():
+    gold = '{"action_type": "click", "action_parameter": {"click": "1,2,3,4"}}'
+    wait = '{"action_type": "wait", "action_parameter": {"wait": ""}}'
+    found = measure([f"<answer>{gold}</answer>", f"<answer>{wait}</answer>", "nothing"], [gold, gold, wait])
+    assert (found["step_success_rate"].value, found["step_success_rate"].n) == (1 / 3, 3)
+    assert (found["box_hit_rate"].value, found["box_hit_rate"].n) == (1 / 2, 2)
+    assert (found["box_hit_rate_type_matched"].value, found["box_hit_rate_type_matched"].n) == (1.0, 1)
+    assert (found["swipe_direction_accuracy"].value, found["swipe_direction_accuracy"].n) == (0.0, 0)
+    assert found["format_rate"].value == 0.0
+
+
+def test_difference_needs_two_standard_errors():
+    assert difference([0.1, 0.12, 0.11]).rose
+    assert not difference([0.3, -0.1, 0.0]).rose
+    assert not difference([-0.1, -0.1]).rose
+    assert difference([0.1]).standard_error is None
