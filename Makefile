@@ -25,8 +25,8 @@ help: ## Show this help
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV)/.ready ## Main job end to end on MiniWoB++ steps: rows, GRPO, held-out score, page in runs/demo
-	$(PY) -m overlay.demo.run --out $(RUNS)/demo
+demo: $(VENV)/.ready ## Main job end to end on MiniWoB++ steps: rows, GRPO, held-out score, page (BACKEND=trl or vlm-r1)
+	$(PY) -m overlay.demo.run --out $(RUNS)/demo$(if $(BACKEND),-$(BACKEND)) $(if $(BACKEND),--backend $(BACKEND))
 
 .PHONY: test
 test: $(VENV)/.ready ## Run all tests (PYTEST="-k name" to pass options)
@@ -60,8 +60,34 @@ demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debia
 ##@ Training
 
 .PHONY: train
-train: $(VENV)/.ready ## Train as run_scripts/run_grpo_gui.sh says (BACKEND=trl)
+train: $(VENV)/.ready ## Train as run_scripts/run_grpo_gui.sh says (BACKEND=vlm-r1, the default, or trl; DRY_RUN=1)
 	BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui.sh
+
+##@ VLM-R1 patches
+
+.PHONY: patch
+patch: ## Put the patch series on VLM-R1/ (fetches the submodule when it is empty)
+	$(PYTHON) -m overlay.patching apply
+
+.PHONY: unpatch
+unpatch: ## Take the series off: VLM-R1/ is the pin again
+	$(PYTHON) -m overlay.patching reverse
+
+.PHONY: patch-status
+patch-status: ## Say where VLM-R1/ stands
+	$(PYTHON) -m overlay.patching status
+
+.PHONY: patch-check
+patch-check: ## Check the series: headers, sizes, that it applies and compiles
+	$(PYTHON) -m overlay.patching check
+
+.PHONY: patch-refresh
+patch-refresh: ## Write the series anew; PATCH=<file name> takes the hand edits of VLM-R1/
+	$(PYTHON) -m overlay.patching refresh $(PATCH)
+
+.PHONY: upstream-check
+upstream-check: ## Apply the series to upstream's newest commit, in a temporary index
+	$(PYTHON) -m overlay.patching upstream-check
 
 ##@ Project
 
@@ -86,6 +112,7 @@ clean: ## Remove the environment and the demo's run
 
 $(VENV)/.ready: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv "$(VENV)"
-	$(PY) -m pip install --quiet -r requirements/lock.txt
+	grep -v '^deepspeed==' requirements/lock.txt | $(PY) -m pip install --quiet -r /dev/stdin
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation "$$(grep -o '^deepspeed==[^ ]*' requirements/lock.txt)"
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@

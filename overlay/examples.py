@@ -15,14 +15,22 @@ from overlay.prompt import MARK, SCREENS, SCREENS_MARK, place_images
 
 @dataclass(frozen=True)
 class PromptStyle:
-    """How a row's text becomes a prompt. `template`: GUI template for rows that bring none, None to leave all alone."""
+    """How a row's text becomes a prompt.
+
+    `template`: GUI template for rows that bring none, None to leave all alone. `question_template`: VLM-R1's template
+    of another task type, with `{Question}` in it; its layout is images first.
+    """
 
     template: str | None = None
     language: str = "zh"
     images_first: bool = False
+    question_template: str | None = None
 
     def question(self, problem: str) -> str:
-        """The human turn's text. A problem that is only the step's input JSON gets the template in front."""
+        """The human turn's text. A problem that is only the step's input JSON gets the GUI template in front."""
+        if self.question_template is not None:
+            marks = MARK * problem.count(MARK)
+            return marks + self.question_template.replace("{Question}", problem.replace(MARK, ""))
         if self.template is None or not problem.lstrip().removeprefix(MARK).startswith("{"):
             return problem
         two = problem.count(MARK) == 2
@@ -43,20 +51,35 @@ def open_image(path: str, source: str) -> Image.Image:
         raise DataError(f"{source}: image {path}: {error}") from error
 
 
+def _columns(batch: dict[str, list], style: PromptStyle) -> dict[str, list]:
+    pairs = zip(batch["problem"], batch["image"], strict=True)
+    return {
+        "prompt": [style.messages(problem, len(paths)) for problem, paths in pairs],
+        "solution": batch["solution"],
+        "accu_reward_method": batch["accu_reward_method"],
+        "image_path": batch["image"],
+        "problem": batch["problem"],
+        "source": batch["source"],
+    }
+
+
 def as_examples(dataset: Dataset, style: PromptStyle) -> Dataset:
-    """View of `overlay.dataset` rows as trainer examples: prompt (messages), images (PIL), solution,
+    """View of `overlay.dataset` rows as TRL's examples: prompt (messages), images (PIL), solution,
     accu_reward_method, image_path, problem, source."""
 
     def transform(batch: dict[str, list]) -> dict[str, list]:
-        rows = range(len(batch["problem"]))
-        return {
-            "prompt": [style.messages(batch["problem"][i], len(batch["image"][i])) for i in rows],
-            "images": [[open_image(path, batch["source"][i]) for path in batch["image"][i]] for i in rows],
-            "solution": batch["solution"],
-            "accu_reward_method": batch["accu_reward_method"],
-            "image_path": batch["image"],
-            "problem": batch["problem"],
-            "source": batch["source"],
-        }
+        pairs = zip(batch["image"], batch["source"], strict=True)
+        images = [[open_image(path, source) for path in paths] for paths, source in pairs]
+        return {**_columns(batch, style), "images": images}
+
+    return dataset.with_transform(transform)
+
+
+def as_rows(dataset: Dataset, style: PromptStyle) -> Dataset:
+    """View of the same rows as VLM-R1's: images stay paths, the solution stands in `<answer>` tags."""
+
+    def transform(batch: dict[str, list]) -> dict[str, list]:
+        solutions = [f"<answer> {solution} </answer>" for solution in batch["solution"]]
+        return {**_columns(batch, style), "solution": solutions}
 
     return dataset.with_transform(transform)

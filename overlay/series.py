@@ -108,10 +108,10 @@ def export(git: Git, base: str, patches: list[Patch], fold: tuple[str, bytes] | 
 
 def _commit(scratch: Git, patch: Patch, tree: str, parent: str) -> str:
     """A commit object with the patch's own author, date and message."""
-    field = dict(re.findall(r"^(From|Date): (.*)$", patch.header, re.MULTILINE))
+    head, _, body = patch.header.partition("\n\n")
+    field = dict(re.findall(r"^(From|Date|Subject): (.*)$", head.replace("\n ", " "), re.MULTILINE))  # unfolded
     name, _, mail = field["From"].rpartition(" <")
-    subject = re.search(r"^Subject: \[PATCH\] (.*(?:\n .*)*)", patch.header, re.MULTILINE).group(1).replace("\n", "")
-    message = f"{subject}\n\n{patch.header.split(chr(10) * 2, 1)[1]}\n"
+    message = f"{field['Subject'].removeprefix('[PATCH] ')}\n\n{body}\n"
     who = {"NAME": name, "EMAIL": mail.rstrip(">"), "DATE": field["Date"]}
     environment = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
     return scratch("commit-tree", tree, "-p", parent, "-F", "-", data=message.encode(), **environment)

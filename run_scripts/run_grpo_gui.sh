@@ -1,41 +1,64 @@
 #!/usr/bin/env bash
-# GRPO on GUI steps, one node. Edit the block below, then: make train BACKEND=trl
-# Every value can also come from the environment: MODEL=... DATA=... make train BACKEND=trl
+# GRPO on GUI steps, one node. Edit the block below, then: make train
+# Every value can also come from the environment: MODEL=... DATA=... BACKEND=trl make train
 set -euo pipefail
 
 # ---- edit here ------------------------------------------------------------------------------------------------------
-NPROC_PER_NODE="${NPROC_PER_NODE:-1}"                 # processes, one for each GPU
+NPROC_PER_NODE="${NPROC_PER_NODE:-5}"                 # processes, one for each GPU
 MODEL="${MODEL:-Qwen/Qwen2.5-VL-3B-Instruct}"         # model folder or hub name
 IMAGES="${IMAGES:-/path/to/tasks}"                    # image folder(s), separated by ':'
 DATA="${DATA:-/path/to/rows.jsonl}"                   # data file(s), separated by ':'
 OUTPUT="${OUTPUT:-runs/gui}"                          # checkpoints and logs; a run found here is resumed
-MAX_PROMPT_LENGTH="${MAX_PROMPT_LENGTH:-4096}"        # tokens, images included
+MAX_PROMPT_LENGTH="${MAX_PROMPT_LENGTH:-4096}"        # tokens, images included (trl)
 MAX_PIXELS="${MAX_PIXELS:-1003520}"                   # of each screenshot; 1,272 tokens for 1080 x 2400
 EPOCHS="${EPOCHS:-2}"
 BATCH="${BATCH:-1}"                                   # completions for each process and step
-GENERATIONS="${GENERATIONS:-5}"                       # completions for each prompt; divides processes x batch x ACCUMULATION
-ACCUMULATION="${ACCUMULATION:-$GENERATIONS}"
-BACKEND="${BACKEND:-vlm-r1}"                          # trl, or vlm-r1
+GENERATIONS="${GENERATIONS:-5}"                       # completions for each prompt; divides processes x batch
+BACKEND="${BACKEND:-vlm-r1}"                          # vlm-r1: the patched stock script; trl: TRL's trainer
+ATTENTION="${ATTENTION:-flash_attention_2}"           # sdpa where flash-attn is not installed
+EXTRA=()                                              # further flags, such as --use_peft true --lora_r 16
 # ---------------------------------------------------------------------------------------------------------------------
 
-if [[ "$BACKEND" != trl ]]; then
-  echo "BACKEND=$BACKEND is not here yet: run with BACKEND=trl" >&2
-  exit 2
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+export CUDA_DEVICE_MAX_CONNECTIONS="${CUDA_DEVICE_MAX_CONNECTIONS:-1}"
+
+fail() { echo "run_grpo_gui.sh: $*" >&2; exit 2; }
+((NPROC_PER_NODE * BATCH % GENERATIONS == 0)) ||
+  fail "processes x batch = $((NPROC_PER_NODE * BATCH)) is not divisible by GENERATIONS=$GENERATIONS"
+if [[ -z "${DRY_RUN:-}" ]]; then
+  IFS=: read -ra files <<<"$DATA"
+  IFS=: read -ra folders <<<"$IMAGES"
+  for file in "${files[@]}"; do [[ -f "$file" ]] || fail "DATA: no file $file"; done
+  for folder in "${folders[@]}"; do [[ -d "$folder" ]] || fail "IMAGES: no folder $folder"; done
 fi
 
+case "$BACKEND" in
+  vlm-r1)
+    [[ -e VLM-R1/.git ]] || fail "VLM-R1/ is empty: make patch fetches it, BACKEND=trl does without it"
+    [[ "$(python -m overlay.patching status)" == *": applied "* ]] || fail "the patches are not on VLM-R1/: make patch"
+    export PYTHONPATH="$root/VLM-R1/src/open-r1-multimodal/src:$root${PYTHONPATH:+:$PYTHONPATH}"
+    program=(VLM-R1/src/open-r1-multimodal/src/open_r1/grpo_jsonl.py --dataset_name none
+      --deepspeed VLM-R1/src/open-r1-multimodal/local_scripts/zero3.json
+      --attn_implementation "$ATTENTION" --torch_dtype bfloat16)
+    ;;
+  trl)
+    program=(-m overlay.train --max_prompt_length "$MAX_PROMPT_LENGTH" --attn_implementation "$ATTENTION" --dtype bfloat16)
+    ;;
+  *) fail "BACKEND=$BACKEND is neither vlm-r1 nor trl" ;;
+esac
+
 command=(
-  torchrun --nproc_per_node "$NPROC_PER_NODE" --master_port "${MASTER_PORT:-29500}" -m overlay.train
+  torchrun --nproc_per_node "$NPROC_PER_NODE" --master_port "${MASTER_PORT:-29500}" "${program[@]}"
   --model_name_or_path "$MODEL"
   --data_file_paths "$DATA" --image_folders "$IMAGES"
-  --task_type gui --reward_funcs accuracy format --reward_method gui_action
-  --max_prompt_length "$MAX_PROMPT_LENGTH" --max_pixels "$MAX_PIXELS" --max_completion_length 512
-  --num_train_epochs "$EPOCHS" --per_device_train_batch_size "$BATCH" --gradient_accumulation_steps "$ACCUMULATION"
-  --num_generations "$GENERATIONS" --beta 0.04 --learning_rate 1e-6
-  --gradient_checkpointing true --bf16 true --freeze_vision_modules true
+  --task_type gui --reward_funcs accuracy format_scaled --reward_method gui_action
+  --max_pixels "$MAX_PIXELS" --max_completion_length 512
+  --num_train_epochs "$EPOCHS" --per_device_train_batch_size "$BATCH" --num_generations "$GENERATIONS"
+  --beta 0.04 --learning_rate 1e-6 --gradient_checkpointing true --bf16 true --freeze_vision_modules true
   --output_dir "$OUTPUT" --save_steps 100 --logging_steps 1 --report_to tensorboard
-  "$@"
+  "${EXTRA[@]}" "$@"
 )
 printf '%q ' "${command[@]}" >&2
 echo >&2
-if [[ -n "${DRY_RUN:-}" ]]; then exit 0; fi
-exec "${command[@]}"
+[[ -n "${DRY_RUN:-}" ]] || exec "${command[@]}"

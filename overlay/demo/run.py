@@ -1,8 +1,8 @@
 """The main job end to end on steps rendered from MiniWoB++: rows → warm start → GRPO → held-out score → page.
 
-    python -m overlay.demo.run --out runs/demo          (make demo)
+    python -m overlay.demo.run --out runs/demo [--backend vlm-r1]          (make demo)
 
-Every stage is the one a user runs: data_prep.convert makes the rows, `python -m overlay.train` trains, one process for
+Every stage is the one a user runs: data_prep.convert makes the rows, the trainer's command line trains, one process for
 each seed. Only the model is small (overlay.demo.tiny_model). Writes metrics.json and report.html; the exit status is 1
 when the held-out score did not rise.
 """
@@ -30,11 +30,20 @@ from overlay.evaluate.report import write_report
 from overlay.evaluate.runner import complete
 from overlay.evaluate.statistics import difference
 from overlay.examples import PromptStyle
+from overlay.git import GitError
+from overlay.patching import Refused, Submodule
 from overlay.processor import load_processor
 from overlay.prompt import load_template
 from overlay.rewards import REWARDS
+from overlay.series import PatchError
 
-TASKS = Path(__file__).parents[2] / "data_prep" / "miniwob" / "tasks"
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = ROOT / "data_prep" / "miniwob" / "tasks"
+UPSTREAM = ROOT / "VLM-R1" / "src" / "open-r1-multimodal"
+PROGRAMS = {
+    "trl": ["-m", "overlay.train", "--reward_weights", "1", "0.25", "--max_prompt_length", "400"],
+    "vlm-r1": [str(UPSTREAM / "src/open_r1/grpo_jsonl.py"), "--dataset_name", "none", "--torch_dtype", "float32"],
+}
 RANDOM_DRAWS = 50
 # glibc gives every freed tensor back to the kernel and faults it in again; keeping it saves a fifth of a step here.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
@@ -64,22 +73,24 @@ def warm_model(out: Path, rows: Dataset, steps: int) -> Path:
     return folder
 
 
-def train(out: Path, model: Path, seed: int, steps: int) -> Path:
+def train(out: Path, model: Path, seed: int, steps: int, backend: str) -> Path:
     """One GRPO run through the trainer's command line; returns its output folder."""
     folder = out / f"seed-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
     command = [
-        sys.executable, "-m", "overlay.train",
+        sys.executable, *PROGRAMS[backend],
         "--model_name_or_path", model, "--output_dir", folder, "--seed", seed,
         "--data_file_paths", out / "train.jsonl", "--image_folders", TASKS / "train",
         "--arrow_cache_dir", out / "arrow", "--task_type", "gui",
-        "--reward_funcs", "accuracy", "format_scaled", "--reward_weights", "1", "0.25", "--reward_method", "gui_action",
-        "--max_pixels", tiny_model.PIXELS, "--min_pixels", 28 * 28, "--max_prompt_length", 400,
-        "--num_generations", 8, "--per_device_train_batch_size", 64, "--max_completion_length", 72,
+        "--reward_funcs", "accuracy", "format_scaled", "--reward_method", "gui_action",
+        "--max_pixels", tiny_model.PIXELS, "--min_pixels", 28 * 28, "--attn_implementation", "sdpa",
+        "--num_generations", 8, "--per_device_train_batch_size", 64, "--max_completion_length", 72, "--beta", 0,
         "--max_steps", steps, "--learning_rate", "1e-4", "--lr_scheduler_type", "constant", "--logging_steps", 1,
-        "--save_strategy", "no", "--gradient_checkpointing", "false", "--use_cpu", "--bf16", "false",
+        "--save_steps", steps, "--save_only_model", "true", "--gradient_checkpointing", "false",
+        "--report_to", "tensorboard", "--use_cpu", "--bf16", "false",
     ]  # fmt: skip
-    done = subprocess.run([str(part) for part in command])
+    path = os.pathsep.join([str(UPSTREAM / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([str(part) for part in command], env=os.environ | {"PYTHONPATH": path})
     if done.returncode:
         raise SystemExit(f"training with seed {seed} ended with status {done.returncode}; its reason stands above")
     return folder
@@ -100,24 +111,27 @@ def figures(answers: list[str], solutions: list[str]) -> dict[str, Metric]:
     return {**measure(answers, solutions), "mean_reward": Metric(sum(rewards) / len(rewards), len(rewards))}
 
 
-def reward_curve(folder: Path) -> list[tuple[int, float]]:
-    """(step, mean accuracy reward) of a finished run, from the trainer's own log."""
-    log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
-    return [
-        (entry["step"], entry["rewards/accuracy_reward/mean"])
-        for entry in log
-        if "rewards/accuracy_reward/mean" in entry
-    ]
+def reward_curve(folder: Path, steps: int) -> list[tuple[int, float]]:
+    """(step, mean accuracy reward) of a finished run, from the trainer's own log. The trainers name it differently."""
+    log = json.loads((folder / f"checkpoint-{steps}" / "trainer_state.json").read_text())["log_history"]
+    names = ("rewards/accuracy_reward/mean", "rewards/accuracy_reward")
+    return [(entry["step"], entry[name]) for entry in log for name in names if name in entry]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
+    parser.add_argument("--backend", choices=PROGRAMS, default="trl")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40, help="GRPO steps of each seed")
     parser.add_argument("--warm-steps", type=int, default=140, help="supervised steps before")
     args = parser.parse_args()
     started = time.monotonic()
+    if args.backend == "vlm-r1":
+        try:
+            print(Submodule().apply(), file=sys.stderr)
+        except (Refused, GitError, PatchError) as error:
+            raise SystemExit(f"VLM-R1: {error}") from error
     args.out.mkdir(parents=True, exist_ok=True)
     rows, heldout = make_rows(args.out, "train"), make_rows(args.out, "heldout")
     solutions = heldout["solution"]
@@ -126,9 +140,9 @@ def main() -> int:
     seeds = []
     for seed in range(args.seeds):
         print(f"GRPO, seed {seed} ({seed + 1} of {args.seeds})", file=sys.stderr)
-        folder = train(args.out, model, seed, args.steps)
+        folder = train(args.out, model, seed, args.steps, args.backend)
         answers, after = score(folder, heldout, f"seed {seed}")
-        seeds.append({"seed": seed, "answers": answers, "after": after, "curve": reward_curve(folder)})
+        seeds.append({"seed": seed, "answers": answers, "after": after, "curve": reward_curve(folder, args.steps)})
     draws = [text for draw in range(RANDOM_DRAWS) for text in random_policy(len(solutions), (336, 448), draw)]
     baselines = {
         "random": figures(draws, list(solutions) * RANDOM_DRAWS),
@@ -139,7 +153,7 @@ def main() -> int:
         for name in ("step_success_rate", "mean_reward")
     }
     minutes = (time.monotonic() - started) / 60
-    write_report(args.out, heldout, before, before_answers, seeds, baselines, rises, minutes)
+    write_report(args.out, heldout, before, before_answers, seeds, baselines, rises, minutes, args.backend)
     for name, rise in rises.items():
         print(f"{name} (rule {RULE}, N={len(solutions)}): {rise}", file=sys.stderr)
     print(f"{args.out}/report.html, {args.out}/metrics.json ({minutes:.1f} minutes)", file=sys.stderr)

@@ -100,10 +100,12 @@ def write_report(
     baselines: dict[str, dict[str, Metric]],
     rises: dict[str, Difference],
     minutes: float,
+    trainer: str,
 ) -> None:
     """Write out/metrics.json and out/report.html. `seeds`: dicts of seed, answers, after (metrics), curve."""
     metrics = {
         "rule": RULE,
+        "trainer": trainer,
         "heldout_rows": len(rows),
         "minutes": round(minutes, 2),
         "before": {name: asdict(m) for name, m in before.items()},
@@ -122,6 +124,7 @@ def write_report(
         rule=RULE,
         total=len(rows),
         minutes=minutes,
+        trainer={"trl": "TRL's GRPOTrainer", "vlm-r1": "the patched VLM-R1"}.get(trainer, trainer),
         columns=columns,
         rises=rises,
         curves=curves_svg(metrics["reward_curves"]),

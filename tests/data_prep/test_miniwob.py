@@ -59,7 +59,7 @@ def page():
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [task for task in ORACLES if task != "button-delay"])
 def test_the_pages_reward_is_one_over_several_seeds(task, page, tmp_path):
-    rewarded = (episode for seed in range(10) if (episode := play(page, task, f"test-{seed}")))
+    rewarded = (episode for seed in range(40) if (episode := play(page, task, f"test-{seed}")))
     episodes = list(islice(rewarded, 3))
     assert len(episodes) == 3, f"{task}: hardly any episode with reward 1"
     write_task(tmp_path / "1", task, episodes[0])

@@ -26,7 +26,7 @@ def report(demo_rows, tmp_path):
     curve = [(step, step / 10) for step in range(5)]
     seeds = [{"seed": s, "answers": after, "after": last, "curve": curve} for s in range(2)]
     rise = difference([last["mean_reward"].value - first["mean_reward"].value] * 2)
-    write_report(tmp_path, rows, first, before, seeds, {"random": first}, {"mean_reward": rise}, 1.5)
+    write_report(tmp_path, rows, first, before, seeds, {"random": first}, {"mean_reward": rise}, 1.5, "trl")
     return tmp_path, rows, before, after, last
 
 

@@ -1,0 +1,214 @@
+"""The patched VLM-R1: the stock grpo_jsonl.py trains on GUI steps, and its log-probs are those of generation.
+
+Upstream's tree at the pin with the series applied is unpacked aside, so the work tree of VLM-R1/ stays as it is.
+"""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+from overlay import series
+from overlay.arguments import TrainArguments
+from overlay.dataset import load_dataset
+from overlay.demo.run import TASKS
+from overlay.examples import PromptStyle, as_rows
+from overlay.patching import Refused, Submodule
+from overlay.processor import load_processor
+from overlay.trainer import GuiGRPOTrainer
+from overlay.vlm_trainer import extend
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
+ZERO3 = {
+    "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0,
+                          "stage3_gather_16bit_weights_on_model_save": True},
+    "train_batch_size": "auto", "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory):
+    """Folder of upstream's package, patched. Skipped loudly where the submodule cannot be had."""
+    submodule = Submodule()
+    try:
+        submodule.initialise()
+    except Refused as refused:
+        pytest.skip(f"NEEDS VLM-R1: {refused}")
+    tree = series.tree_of(submodule.git, submodule.pin(), submodule.patches)
+    folder = tmp_path_factory.mktemp("vlm-r1")
+    archive = submodule.git.bytes("archive", "--format=tar", tree, "src/open-r1-multimodal")
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+    return folder / "src" / "open-r1-multimodal"
+
+
+@pytest.fixture(scope="session")
+def mixed_rows(demo_rows, tmp_path_factory):
+    """Rows with two images, one and none in turn."""
+    rows = [json.loads(line) for line in demo_rows.open(encoding="utf-8")]
+    two, one = (iter([row for row in rows if len(row["image"]) == count]) for count in (2, 1))
+    out = tmp_path_factory.mktemp("mixed") / "rows.jsonl"
+    with open(out, "w", encoding="utf-8") as file:
+        for number in range(24):
+            row = next(two if number % 3 == 0 else one)
+            if number % 3 == 2:
+                row["conversations"][0]["value"] = row["conversations"][0]["value"].replace("<image>", "")
+                row["image"] = []
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return out
+
+
+def run_stock(upstream, model, data, out, processes=2, cpu=True, **flags):
+    """Run the stock script under torchrun; returns the trainer's log history."""
+    values = {
+        "model_name_or_path": model, "dataset_name": "none", "data_file_paths": data,
+        "image_folders": TASKS / "train", "arrow_cache_dir": out.parent / "arrow", "task_type": "gui",
+        "reward_funcs": ["accuracy", "format_graded"], "reward_method": "gui_action", "num_generations": 2,
+        "per_device_train_batch_size": 4, "max_completion_length": 24, "max_steps": 2, "attn_implementation": "sdpa",
+        "torch_dtype": "float32", "bf16": "false", "report_to": "none", "max_pixels": 84 * 112, "min_pixels": 784,
+        "logging_steps": 1, "save_steps": 2, "output_dir": out, "learning_rate": 1e-3,
+    } | flags  # fmt: skip
+    line = [
+        part
+        for name, value in values.items()
+        for part in (f"--{name}", *map(str, value if isinstance(value, list) else [value]))
+    ]
+    command = [
+        str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", str(processes), "--master_port", "0",
+        "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0",
+        str(ROOT / "tests" / "run_on_gloo.py"), "src/open_r1/grpo_jsonl.py", *line, *(["--use_cpu"] if cpu else []),
+    ]  # fmt: skip
+    environment = os.environ | {
+        "PYTHONPATH": f"{upstream / 'src'}:{ROOT}", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    done = subprocess.run(command, cwd=upstream, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((out / "checkpoint-2" / "trainer_state.json").read_text())["log_history"]
+
+
+def generates(folder, adapter_of=None):
+    """Whether a saved model loads and answers."""
+    model = AutoModelForImageTextToText.from_pretrained(adapter_of or folder)
+    if adapter_of:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, folder)
+    processor = load_processor(str(adapter_of or folder))
+    inputs = processor(text="<|im_start|>user\n", return_tensors="pt")
+    return model.generate(**inputs, max_new_tokens=4).shape[1] > inputs["input_ids"].shape[1]
+
+
+def healthy(log):
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    return (
+        len(losses) == 2 and all(map(math.isfinite, losses)) and all("kl" in entry for entry in log if "loss" in entry)
+    )
+
+
+def test_two_ranks_on_rows_of_no_one_and_two_images(upstream, tiny_model_dir, mixed_rows, tmp_path):
+    log = run_stock(upstream, tiny_model_dir, mixed_rows, tmp_path / "run")
+    assert healthy(log)
+    assert generates(tmp_path / "run" / "checkpoint-2")
+
+
+def test_zero3_with_a_reference_model(upstream, tiny_model_dir, demo_rows, tmp_path):
+    config = tmp_path / "zero3.json"
+    config.write_text(json.dumps(ZERO3))
+    log = run_stock(
+        upstream, tiny_model_dir, demo_rows, tmp_path / "run", cpu=False, deepspeed=config, beta=0.04,
+        num_iterations=2, gradient_checkpointing="true", freeze_vision_modules="true",
+    )  # fmt: skip
+    assert healthy(log)
+    assert generates(tmp_path / "run" / "checkpoint-2")
+
+
+def test_lora(upstream, tiny_model_dir, demo_rows, tmp_path):
+    log = run_stock(
+        upstream, tiny_model_dir, demo_rows, tmp_path / "run", processes=1, use_peft="true", lora_r=4, lora_alpha=8,
+        lora_task_type="CAUSAL_LM",
+    )  # fmt: skip
+    assert healthy(log)
+    assert (tmp_path / "run" / "adapter_model.safetensors").exists()
+    assert generates(tmp_path / "run", adapter_of=tiny_model_dir)
+
+
+@pytest.fixture
+def trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
+    """Our subclass of upstream's trainer on a copy of the tiny model, in fp32, with rows of one and two images."""
+    monkeypatch.syspath_prepend(str(upstream / "src"))
+    from open_r1.trainer import GRPOConfig, VLMGRPOTrainer
+    from open_r1.vlm_modules import Qwen2VLModule
+
+    rows = as_rows(load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path), PromptStyle())
+    args = GRPOConfig(
+        output_dir=str(tmp_path), per_device_train_batch_size=4, num_generations=2, max_completion_length=12,
+        num_iterations=2, beta=0.0, use_cpu=True, bf16=False, report_to="none",
+    )  # fmt: skip
+    folder = Path(shutil.copytree(tiny_model_dir, tmp_path / "renamed"))  # no model's name in the path
+    return extend(VLMGRPOTrainer)(
+        model=str(folder), reward_funcs=[lambda completions, **columns: [0.0] * len(completions)], args=args,
+        vlm_module=Qwen2VLModule(), train_dataset=rows, attn_implementation="sdpa", torch_dtype="float32",
+        max_pixels=84 * 112, min_pixels=784,
+    )  # fmt: skip
+
+
+def test_log_probs_are_those_of_generation_and_of_trl(trainer):
+    rows = [trainer.train_dataset[i] for i in (0, 5, 60, 60)]
+    assert {len(row["image_path"]) for row in rows} == {1, 2}
+    captured = {}
+    generate = trainer.model.generate
+
+    def capturing(**inputs):
+        output = generate(**inputs, output_logits=True, return_dict_in_generate=True)
+        captured.update(logits=torch.stack(output.logits, 1), inputs=inputs)
+        return output.sequences
+
+    trainer.model.generate = capturing
+    result = trainer._generate_and_score_completions(rows, trainer.model)
+    completion, mask = result["completion_ids"], result["completion_mask"].bool()
+    assert not result["prompt_mask"].all()  # the prompts differ in length: the batch is padded on the left
+    log_probs = captured["logits"].float().log_softmax(-1)
+    expected = log_probs.gather(2, completion[..., None])[..., 0]
+    actual = result["old_per_token_logps"]
+    assert (actual - expected)[mask].abs().max() < 1e-5
+
+    # TRL's own pass over the same tokens and pixels, by its own trainer on the same weights.
+    trl = GuiGRPOTrainer(
+        model=str(Path(trainer.args.output_dir) / "renamed"),
+        reward_funcs=[lambda completions, **columns: [0.0] * len(completions)],
+        args=TrainArguments(
+            output_dir=trainer.args.output_dir, per_device_train_batch_size=4, num_generations=2, use_cpu=True,
+            bf16=False, report_to="none",
+        ),
+        train_dataset=trainer.train_dataset,
+        processing_class=trainer.processing_class,
+    )  # fmt: skip
+    with torch.no_grad():
+        theirs, *_ = trl._get_per_token_logps_and_entropies(
+            trl.model,
+            torch.cat([result["prompt_ids"], completion], 1),
+            torch.cat([result["prompt_mask"], result["completion_mask"]], 1),
+            completion.size(1),
+            num_images=[len(row["image_path"]) for row in rows],
+            **result["multimodal_inputs"],
+        )
+    assert (theirs - actual)[mask].abs().max() < 1e-5
+
+
+def test_image_tokens_are_never_sampled(trainer):
+    config = trainer.model.config
+    assert {config.image_token_id, config.video_token_id} <= set(trainer.generation_config.suppress_tokens)
+
+
+def test_a_missing_method_is_named():
+    with pytest.raises(TypeError, match="_get_per_token_logps any more"):
+        extend(type("Other", (), {}))
