@@ -10,10 +10,12 @@ killed at any moment, the next call finishes it.
 
 import argparse
 import fcntl
+import io
 import json
 import os
 import stat
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -245,6 +247,14 @@ class Submodule:
         if fold:
             self._write(self.own(LAST), made.encode())
         return f"wrote {len(exported)} patches" + (f", {', '.join(now.files)} folded into {name}" if fold else "")
+
+    def unpack(self, folder: Path, part: str) -> None:
+        """Write `part` of the patched tree into another folder; the work tree stays as it is."""
+        self.initialise()
+        tree = series.tree_of(self.git, self.pin(), self.patches)
+        archive = io.BytesIO(self.git.bytes("archive", "--format=tar", tree, part))
+        with tarfile.open(fileobj=archive) as files:
+            files.extractall(folder, filter="data")
 
     def upstream_check(self) -> str:
         """Apply the series to upstream's newest commit in a temporary index. Raises PatchError, GitError."""

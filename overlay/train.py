@@ -43,14 +43,13 @@ def main(data: DataArguments, args: TrainArguments, model: ModelArguments) -> Gu
     """Train; returns the trainer. Raises SettingError or DataError before the model loads."""
     rewards, style = select_rewards(data.reward_funcs), prompt_style(data)
     methods = METHODS if "accuracy" in data.reward_funcs else None
-    with args.main_process_first(local=True, desc="building the Arrow dataset"):
-        rows = load_dataset(data.data_file_paths, data.image_folders, data.reward_method, data.arrow_cache_dir, methods)
+    rows = load_dataset(data.data_file_paths, data.image_folders, data.reward_method, data.arrow_cache_dir, methods)
     try:
         processor = load_processor(model.model_name_or_path, data.min_pixels, data.max_pixels)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise SettingError(f"--model_name_or_path {model.model_name_or_path}: {first}") from error
-    if args.max_prompt_length:
+    if args.max_prompt_length and args.process_index == 0:  # torchrun ends the other ranks with this one
         refuse_overlong(rows, prompt_lengths(rows, style, processor), args.max_prompt_length)
     splits = {"train": rows, "test": None}
     if data.val_split_ratio:

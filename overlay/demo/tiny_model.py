@@ -55,7 +55,7 @@ def build_tokenizer(texts: list[str], vocab_size: int = 4000) -> PreTrainedToken
     )
     numbers = [str(n) for n in range(1000)] * 2
     tokenizer.train_from_iterator([*texts, *numbers], trainer)
-    shared = Counter(line for text in texts for line in set(text.splitlines()) if len(line) > 8)
+    shared = Counter(line for text in texts for line in dict.fromkeys(text.splitlines()) if len(line) > 8)
     tokenizer.add_tokens([line for line, count in shared.items() if count > len(texts) / 4])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

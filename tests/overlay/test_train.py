@@ -124,6 +124,20 @@ def test_resume_goes_on_from_the_checkpoints_weights(flags, tmp_path, copy_of):
         torch.testing.assert_close(actual[name], tensor, msg=name)
 
 
+def test_two_ranks(flags, tmp_path):
+    line = flags(max_steps=1, reward_funcs=["accuracy", "format"])
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2", "--rdzv_backend", "c10d"]
+    done = subprocess.run(
+        [*torchrun, "--rdzv_endpoint", "127.0.0.1:0", "-m", "overlay.train", *line], capture_output=True, text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}, cwd=Path(__file__).parents[2], timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = json.loads((tmp_path / "run" / "trainer_state.json").read_text())["log_history"]
+    assert log[0]["rewards/format_reward/mean"] >= 0
+    table = pd.read_parquet(tmp_path / "run" / "completions" / "completions_00001.parquet")
+    assert len(table) == 8  # both ranks' completions
+
+
 def test_prompt_lengths_are_what_the_processor_makes(tiny_model_dir, demo_rows, tmp_path):
     from overlay.dataset import load_dataset
     from overlay.examples import PromptStyle, as_examples

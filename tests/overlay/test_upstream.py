@@ -15,7 +15,6 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from overlay import series
 from overlay.arguments import TrainArguments
 from overlay.dataset import load_dataset
 from overlay.demo.run import TASKS
@@ -38,15 +37,11 @@ ZERO3 = {
 @pytest.fixture(scope="session")
 def upstream(tmp_path_factory):
     """Folder of upstream's package, patched. Skipped loudly where the submodule cannot be had."""
-    submodule = Submodule()
+    folder = tmp_path_factory.mktemp("vlm-r1")
     try:
-        submodule.initialise()
+        Submodule().unpack(folder, "src/open-r1-multimodal")
     except Refused as refused:
         pytest.skip(f"NEEDS VLM-R1: {refused}")
-    tree = series.tree_of(submodule.git, submodule.pin(), submodule.patches)
-    folder = tmp_path_factory.mktemp("vlm-r1")
-    archive = submodule.git.bytes("archive", "--format=tar", tree, "src/open-r1-multimodal")
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
     return folder / "src" / "open-r1-multimodal"
 
 

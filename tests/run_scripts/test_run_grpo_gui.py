@@ -1,0 +1,85 @@
+"""The launch script: what it starts, and what it refuses before anything loads."""
+
+import os
+import shlex
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+from trl import ModelConfig, TrlParser
+
+from overlay.arguments import DataArguments, ModelArguments, TrainArguments
+from overlay.patching import Refused, Submodule
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "run_scripts" / "run_grpo_gui.sh"
+
+
+def run(**settings):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(SCRIPT)], capture_output=True, text=True, check=False, env=os.environ | {"PATH": path} | settings
+    )
+
+
+def flags_of(done, program):
+    """The flags that follow the program in the command that was shown."""
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(done.stderr.splitlines()[-1])
+    assert words[0] == "torchrun"
+    return words[words.index(program) + 1 :]
+
+
+def test_every_flag_of_the_trl_command_is_known():
+    line = flags_of(run(DRY_RUN="1", BACKEND="trl"), "overlay.train")
+    parser = TrlParser((DataArguments, TrainArguments, ModelArguments))
+    values, unknown = ArgumentParser.parse_known_args(parser, line)
+    assert unknown == []
+    assert (values.num_generations, values.per_device_train_batch_size, values.max_prompt_length) == (5, 1, 4096)
+
+
+@pytest.mark.integration
+def test_every_flag_of_the_vlm_r1_command_is_known(tmp_path, monkeypatch):
+    submodule = Submodule()
+    try:
+        submodule.unpack(tmp_path, "src/open-r1-multimodal/src")
+    except Refused as refused:
+        pytest.skip(f"NEEDS VLM-R1: {refused}")
+    if submodule.state().word != "applied":
+        done = run(DRY_RUN="1")
+        assert done.returncode == 2
+        assert "make patch" in done.stderr
+    monkeypatch.syspath_prepend(str(tmp_path / "src/open-r1-multimodal/src"))
+    from open_r1 import grpo_jsonl
+
+    # The same command whether or not the work tree is patched just now: a stand-in `python` says that it is.
+    (tmp_path / "python").write_text('#!/bin/sh\necho "VLM-R1: applied (stand-in)"\n')
+    (tmp_path / "python").chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(SCRIPT)], capture_output=True, text=True, check=False,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DRY_RUN": "1"},
+    )  # fmt: skip
+    line = flags_of(done, "VLM-R1/src/open-r1-multimodal/src/open_r1/grpo_jsonl.py")
+    parser = TrlParser((grpo_jsonl.GRPOScriptArguments, grpo_jsonl.GRPOConfig, grpo_jsonl.GRPOModelConfig))
+    values, unknown = ArgumentParser.parse_known_args(parser, line)
+    assert unknown == []
+    assert values.task_type == "gui"
+    assert set(values.reward_funcs) <= set(grpo_jsonl.reward_funcs_registry)
+    assert issubclass(grpo_jsonl.GRPOModelConfig, ModelConfig)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"NPROC_PER_NODE": "4"}, "processes x batch = 4 is not divisible by GENERATIONS=5"),
+        ({"DATA": "none.jsonl"}, "DATA: no file none.jsonl"),
+        ({"DATA": str(SCRIPT), "IMAGES": "nowhere"}, "IMAGES: no folder nowhere"),
+        ({"BACKEND": "other", "DRY_RUN": "1"}, "BACKEND=other is neither vlm-r1 nor trl"),
+    ],
+)
+def test_refusals(settings, message):
+    done = run(**settings)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"run_grpo_gui.sh: {message}"
