@@ -10,6 +10,7 @@ import json, resource, sys, time
 import psutil
 import {module} as side
 work = side.{function}
+getattr(side, "prepare", lambda *arguments: None)(*sys.argv[1:])
 process = psutil.Process()
 before = process.memory_full_info().uss
 started = time.perf_counter()
@@ -22,7 +23,8 @@ print(json.dumps({{"seconds": seconds, "added": after - before, "peak": peak, "r
 
 
 def measure(module: str, function: str, *arguments: object) -> dict[str, float]:
-    """Seconds, added bytes, peak bytes and rows of `module.function(*arguments)`; imports are not counted."""
+    """Seconds, added bytes, peak bytes and rows of `module.function(*arguments)`; imports are not counted, nor is
+    what `module.prepare(*arguments)` does where there is one."""
     code = RUNNER.format(module=module, function=function)
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
