@@ -80,8 +80,14 @@ def box_of(page: Page, element: str) -> tuple[float, float, float, float]:
 
 
 def tap(page: Page, x: float, y: float) -> None:
-    """Tap at CSS pixels."""
-    page.mouse.click(x, y)
+    """Tap at CSS pixels.
+
+    The pointer rests there first: pages swap in a hover picture, and while that loads the element has no size.
+    """
+    page.mouse.move(x, y)
+    page.wait_for_timeout(60)
+    page.mouse.down()
+    page.mouse.up()
     page.wait_for_timeout(60)
 
 
