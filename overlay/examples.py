@@ -68,9 +68,10 @@ def as_examples(dataset: Dataset, style: PromptStyle) -> Dataset:
     accu_reward_method, image_path, problem, source."""
 
     def transform(batch: dict[str, list]) -> dict[str, list]:
-        pairs = zip(batch["image"], batch["source"], strict=True)
-        images = [[open_image(path, source) for path in paths] for paths, source in pairs]
-        return {**_columns(batch, style), "images": images}
+        opened = {}  # a batch holds each prompt once for every generation
+        for paths, source in zip(batch["image"], batch["source"], strict=True):
+            opened |= {path: open_image(path, source) for path in paths if path not in opened}
+        return {**_columns(batch, style), "images": [[opened[path] for path in paths] for paths in batch["image"]]}
 
     return dataset.with_transform(transform)
 
