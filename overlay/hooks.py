@@ -11,8 +11,6 @@ def load_dataset(script_args: Any, question_template: str) -> Any:
     Rows: prompt (messages), image_path (list), problem, solution (in `<answer>` tags), accu_reward_method, source.
     `--task_type gui` places images at their marks; the other types use upstream's template, images first.
     """
-    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-
     from overlay.arrow import DataError
     from overlay.dataset import load_dataset as load
     from overlay.examples import PromptStyle, as_rows
@@ -25,9 +23,6 @@ def load_dataset(script_args: Any, question_template: str) -> Any:
         )  # fmt: skip
     except DataError as error:
         raise SystemExit(f"data: {error}") from error
-    if is_deepspeed_zero3_enabled() and len({bool(paths) for paths in rows["image"]}) > 1:
-        # A rank without images would not gather the vision tower's parameters, and the others would wait for it.
-        raise SystemExit("data: rows with and without images cannot be mixed under ZeRO-3; train them apart")
     if script_args.task_type == "gui":
         style = PromptStyle(load_template("zh"))
     else:

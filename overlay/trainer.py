@@ -7,8 +7,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer
 
 from overlay.resume import ResumeWeights
-
-VISION = "visual"
+from overlay.vision_pass import VISION, keep_in_step
 
 
 def freeze_vision(model: torch.nn.Module) -> int:
@@ -26,6 +25,9 @@ class GuiGRPOTrainer(ResumeWeights, GRPOTrainer):
         super().__init__(*args, **kwargs)
         if freeze_vision_modules and not freeze_vision(self.model):
             raise ValueError(f"--freeze_vision_modules: the model has no module named {VISION!r}")
+        if self.accelerator.num_processes > 1:
+            for model in filter(None, (self.model, self.ref_model)):
+                keep_in_step(self.accelerator.unwrap_model(model))
 
 
 def last_checkpoint(output_dir: str) -> str | None:

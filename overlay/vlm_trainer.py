@@ -1,19 +1,22 @@
-"""What VLMGRPOTrainer lacks, as a subclass: log-probs of the completion only, no sampled image tokens, a resume with
-the checkpoint's weights."""
+"""What VLMGRPOTrainer lacks, as a subclass: log-probs of the completion only, each prompt processed once, no sampled
+image tokens, ranks without images, evaluation, a resume with the checkpoint's weights."""
 
 import inspect
+from collections import defaultdict
 from typing import Any
 
 import torch
 
+from overlay.once_per_prompt import OncePerPrompt, open_images
 from overlay.resume import ResumeWeights
+from overlay.vision_pass import keep_in_step
 
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
 
 def extend(base: type) -> type:
     """Subclass of upstream's VLMGRPOTrainer. Raises TypeError when a method that it replaces is gone."""
-    for name in ("_get_per_token_logps", "_generate_and_score_completions", "compute_loss"):
+    for name in ("_get_per_token_logps", "_generate_and_score_completions", "compute_loss", "log"):
         if not callable(getattr(base, name, None)):
             raise TypeError(f"{base.__name__} has no {name} any more: overlay/vlm_trainer.py must follow")
 
@@ -21,11 +24,23 @@ def extend(base: type) -> type:
         """VLMGRPOTrainer for GUI steps."""
 
         def __init__(self, *args: Any, **kwargs: Any):
+            self._eval_metrics = defaultdict(list)
             super().__init__(*args, **kwargs)
             config = self.accelerator.unwrap_model(self.model).config
             # A sampled image token would have no image: processor and model would then disagree on their number.
             tokens = {getattr(config, name, None) for name in IMAGE_TOKENS} - {None}
             self.generation_config.suppress_tokens = sorted(tokens) or None
+            if "image_grid_thw" in self.vlm_module.get_custom_multimodal_keywords():
+                self.vlm_module = OncePerPrompt(self.vlm_module)
+            if self.accelerator.num_processes > 1:
+                for model in filter(None, (self.model, self.ref_model)):
+                    keep_in_step(self.accelerator.unwrap_model(model))
+
+        def _generate_and_score_completions(self, inputs, model):
+            """Upstream's, with each row's images opened here, once for all its copies."""
+            if "image_path" in inputs[0]:
+                open_images(inputs)
+            return super()._generate_and_score_completions(inputs, model)
 
         def _get_per_token_logps(self, model, input_ids, attention_mask, **inputs):
             """Log-probabilities (B, L - 1) of each next token; exact for the completion, 0 for the prompt.
@@ -47,6 +62,25 @@ def extend(base: type) -> type:
                 rows.append(row.gather(1, ids[:, None])[:, 0] - row.logsumexp(-1))
             prompt = input_ids.size(1) - 1 - kept
             return torch.nn.functional.pad(torch.stack(rows), (prompt, 0))
+
+        def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+            """Generate and score one batch; evaluation reports rewards, not a loss (its gradient is all that one is
+            for)."""
+            train_metrics, self._metrics = self._metrics, self._eval_metrics
+            with torch.no_grad():
+                self._generate_and_score_completions(inputs, model)
+            self._metrics = train_metrics
+            return None, None, None
+
+        def log(self, logs, *args):
+            """Upstream's; the rewards of an evaluation get its prefix and stay apart from training's."""
+            prefix = "eval_"
+            if not any(name.startswith(prefix) for name in logs):
+                return super().log(logs, *args)
+            train_metrics = self._metrics
+            self._metrics = {prefix + name: values for name, values in self._eval_metrics.items()}
+            super().log(logs, *args)
+            self._metrics, self._eval_metrics = train_metrics, defaultdict(list)
 
     return GuiVLMGRPOTrainer
 

@@ -69,8 +69,9 @@ def run_stock(upstream, model, data, out, processes=2, cpu=True, **flags):
         "reward_funcs": ["accuracy", "format_graded"], "reward_method": "gui_action", "num_generations": 2,
         "per_device_train_batch_size": 4, "max_completion_length": 24, "max_steps": 2, "attn_implementation": "sdpa",
         "torch_dtype": "float32", "bf16": "false", "report_to": "none", "max_pixels": 84 * 112, "min_pixels": 784,
-        "logging_steps": 1, "save_steps": 2, "output_dir": out, "learning_rate": 1e-3,
+        "logging_steps": 1, "output_dir": out, "learning_rate": 1e-3,
     } | flags  # fmt: skip
+    values.setdefault("save_steps", values["max_steps"])
     line = [
         part
         for name, value in values.items()
@@ -87,7 +88,7 @@ def run_stock(upstream, model, data, out, processes=2, cpu=True, **flags):
     }  # fmt: skip
     done = subprocess.run(command, cwd=upstream, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((out / "checkpoint-2" / "trainer_state.json").read_text())["log_history"]
+    return json.loads((out / f"checkpoint-{values['max_steps']}" / "trainer_state.json").read_text())["log_history"]
 
 
 def generates(folder, adapter_of=None):
@@ -102,10 +103,12 @@ def generates(folder, adapter_of=None):
     return model.generate(**inputs, max_new_tokens=4).shape[1] > inputs["input_ids"].shape[1]
 
 
-def healthy(log):
+def healthy(log, steps=2):
     losses = [entry["loss"] for entry in log if "loss" in entry]
     return (
-        len(losses) == 2 and all(map(math.isfinite, losses)) and all("kl" in entry for entry in log if "loss" in entry)
+        len(losses) == steps
+        and all(map(math.isfinite, losses))
+        and all("kl" in entry for entry in log if "loss" in entry)
     )
 
 
@@ -124,6 +127,16 @@ def test_zero3_with_a_reference_model(upstream, tiny_model_dir, demo_rows, tmp_p
     )  # fmt: skip
     assert healthy(log)
     assert generates(tmp_path / "run" / "checkpoint-2")
+
+
+def test_zero3_with_ranks_that_have_no_image(upstream, tiny_model_dir, mixed_rows, tmp_path):
+    config = tmp_path / "zero3.json"
+    config.write_text(json.dumps(ZERO3))
+    log = run_stock(
+        upstream, tiny_model_dir, mixed_rows, tmp_path / "run", cpu=False, deepspeed=config, beta=0.04, max_steps=4,
+        per_device_train_batch_size=2,
+    )  # fmt: skip
+    assert healthy(log, steps=4)
 
 
 def test_lora(upstream, tiny_model_dir, demo_rows, tmp_path):

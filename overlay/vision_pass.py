@@ -1,0 +1,62 @@
+"""Every rank runs the vision tower in every forward pass, with or without an image.
+
+Symptom: under ZeRO-3 a rank whose rows have no image never gathers the vision tower's parameters, and the ranks whose
+rows have images wait for it until NCCL gives up (upstream.md's eighteenth defect; upstream mends it in a copy of an
+older forward). Under DDP the tower's gradients are missing on that rank. Drop this when transformers' forward runs the
+tower on text-only batches by itself.
+"""
+
+from typing import Any
+
+import torch
+
+VISION = "visual"
+
+
+def vision_tower(model: torch.nn.Module) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+    """(the module whose forward takes pixel values, its vision tower) of a model, or None when it has none."""
+    for module in model.modules():
+        if isinstance(getattr(module, VISION, None), torch.nn.Module) and hasattr(module, "language_model"):
+            return module, getattr(module, VISION)
+    return None
+
+
+def keep_in_step(model: torch.nn.Module) -> None:
+    """Make forward passes without pixel values run the vision tower on a blank image and add 0 times its features.
+
+    The order of modules is that of a pass with images: embedding, vision tower, language model. Calling it twice is
+    harmless; a model without a vision tower is left alone.
+    """
+    found = vision_tower(model)
+    if found is None or hasattr(found[0], "_vision_pass"):
+        return
+    inner, tower = found
+    inner._vision_pass = False  # whether the pass under way needs a blank image
+
+    def look(module: torch.nn.Module, args: tuple, inputs: dict[str, Any]) -> None:
+        cache = inputs.get("past_key_values")
+        decoding = cache is not None and cache.get_seq_length() > 0
+        module._vision_pass = not decoding and all(
+            inputs.get(name) is None for name in ("pixel_values", "pixel_values_videos")
+        )
+
+    def add(module: torch.nn.Module, args: tuple, inputs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        if inner._vision_pass:
+            embeds = inputs["inputs_embeds"]
+            inputs["inputs_embeds"] = embeds + 0 * blank_features(tower).sum().to(embeds.dtype)
+        return args, inputs
+
+    # prepend: before DeepSpeed's own hooks, so that both kinds of rank gather the same modules in the same order.
+    inner.register_forward_pre_hook(look, prepend=True, with_kwargs=True)
+    inner.language_model.register_forward_pre_hook(add, prepend=True, with_kwargs=True)
+
+
+def blank_features(tower: torch.nn.Module) -> torch.Tensor:
+    """Features of one blank image of 2 x 2 merged patches."""
+    config = tower.config
+    side = 2 * config.spatial_merge_size
+    patch = config.in_channels * config.temporal_patch_size * config.patch_size**2
+    weight = next(tower.parameters())
+    pixels = torch.zeros(side * side, patch, device=weight.device, dtype=weight.dtype)
+    output = tower(pixels, grid_thw=torch.tensor([[1, side, side]], device=weight.device))
+    return getattr(output, "pooler_output", output)
