@@ -49,7 +49,8 @@ def load_file(source: Source, cache_dir: str | Path | None = None) -> Dataset:
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
                 build(source, folder)
-    return concatenate_datasets([Dataset.from_file(str(shard)) for shard in sorted(folder.glob("*.arrow"))])
+    # By number: a dataset that is split or shuffled keeps its `cache-*.arrow` files beside the shards.
+    return concatenate_datasets([Dataset.from_file(str(shard)) for shard in sorted(folder.glob("[0-9]*.arrow"))])
 
 
 def load_dataset(

@@ -1,6 +1,8 @@
 """The one module that patched upstream lines call. Heavy imports happen inside the calls."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -39,6 +41,7 @@ def extend_rewards(registry: dict[str, Callable]) -> None:
     upstream = registry["accuracy"]
     if getattr(upstream, "extended", False):
         return
+    separate_debug_logs()
 
     def accuracy_reward(completions: list, solution: list[str], **columns: Any) -> list[float]:
         """Upstream's accuracy for its methods, ours for ours."""
@@ -57,6 +60,16 @@ def extend_rewards(registry: dict[str, Callable]) -> None:
     registry["gui_action"] = REWARDS["gui_action"]
     registry["format_graded"] = REWARDS["format"]
     registry["format_scaled"] = REWARDS["format_scaled"]
+
+
+def separate_debug_logs() -> None:
+    """Give each rank its own debug files under DEBUG_MODE=true: `LOG_PATH` (`debug.txt` when unset) with `.rank<n>`
+    before its suffix. Upstream's rewards write to that path, and fail without one."""
+    if os.environ.get("DEBUG_MODE") == "true":
+        path = Path(os.environ.get("LOG_PATH") or "debug.txt")
+        rank = f".rank{os.environ.get('RANK', '0')}"
+        if rank not in path.suffixes:
+            os.environ["LOG_PATH"] = str(path.with_suffix(rank + (path.suffix or ".txt")))
 
 
 def trainer_class(base: type) -> type:

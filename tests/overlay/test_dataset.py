@@ -119,6 +119,14 @@ def _count_builds(file, folder, builds):
     assert len(load_dataset(file, folder, cache_dir=f"{folder}/cache")) == 500
 
 
+def test_a_split_leaves_the_cache_as_it_was(tmp_path, load):
+    file = write(tmp_path / "d.jsonl", [row(answer=str(n)) for n in range(20)])
+    data = load(str(file))
+    assert len(data.train_test_split(test_size=0.2, seed=1)["train"]) == 16
+    assert list((tmp_path / "cache").glob("*/cache-*.arrow"))  # where datasets keeps the split
+    assert load(str(file))["solution"][:] == data["solution"][:]
+
+
 def test_ranks_build_once(tmp_path):
     file = write(tmp_path / "d.jsonl", [row(value="<image>" + "x" * 2000) for _ in range(500)])
     context = multiprocessing.get_context("fork")

@@ -61,8 +61,8 @@ def mixed_rows(demo_rows, tmp_path_factory):
     return out
 
 
-def run_stock(upstream, model, data, out, processes=2, cpu=True, **flags):
-    """Run the stock script under torchrun; returns the trainer's log history."""
+def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None, **flags):
+    """Run the stock script under torchrun; returns the trainer's log history. `variables`: of the environment."""
     values = {
         "model_name_or_path": model, "dataset_name": "none", "data_file_paths": data,
         "image_folders": TASKS / "train", "arrow_cache_dir": out.parent / "arrow", "task_type": "gui",
@@ -85,7 +85,7 @@ def run_stock(upstream, model, data, out, processes=2, cpu=True, **flags):
     environment = os.environ | {
         "PYTHONPATH": f"{upstream / 'src'}:{ROOT}", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
-    }  # fmt: skip
+    } | (variables or {})  # fmt: skip
     done = subprocess.run(command, cwd=upstream, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((out / f"checkpoint-{values['max_steps']}" / "trainer_state.json").read_text())["log_history"]
@@ -113,9 +113,20 @@ def healthy(log, steps=2):
 
 
 def test_two_ranks_on_rows_of_no_one_and_two_images(upstream, tiny_model_dir, mixed_rows, tmp_path):
-    log = run_stock(upstream, tiny_model_dir, mixed_rows, tmp_path / "run")
+    log = run_stock(
+        upstream, tiny_model_dir, mixed_rows, tmp_path / "run", eval_strategy="steps", eval_steps=1,
+        val_split_ratio=0.17, per_device_eval_batch_size=2, reward_funcs=["accuracy", "format"],
+        variables={"DEBUG_MODE": "true", "LOG_PATH": str(tmp_path / "debug.txt")},
+    )  # fmt: skip
     assert healthy(log)
     assert generates(tmp_path / "run" / "checkpoint-2")
+    # Evaluation has its own metrics, and training's log has none of them.
+    evaluations = [entry for entry in log if "eval_reward" in entry]
+    assert len(evaluations) == 2
+    assert {"eval_rewards/accuracy_reward", "eval_completion_length"} <= set(evaluations[0])
+    assert not [entry for entry in log if "loss" in entry and "eval_reward" in entry]
+    # Both ranks wrote records of their own.
+    assert {path.name for path in tmp_path.glob("debug*")} == {"debug.rank0_format.txt", "debug.rank1_format.txt"}
 
 
 def test_zero3_with_a_reference_model(upstream, tiny_model_dir, demo_rows, tmp_path):
