@@ -1,12 +1,8 @@
-"""The patched VLM-R1: the stock grpo_jsonl.py trains on GUI steps, and its log-probs are those of generation.
-
-Upstream's tree at the pin with the series applied is unpacked aside, so the work tree of VLM-R1/ stays as it is.
-"""
+"""The patched VLM-R1: the stock grpo_jsonl.py trains on GUI steps, and its log-probs are those of generation."""
 
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +12,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from overlay.arguments import TrainArguments
-from overlay.dataset import load_dataset
 from overlay.demo.run import TASKS
-from overlay.examples import PromptStyle, as_rows
-from overlay.patching import Refused, Submodule
 from overlay.processor import load_processor
 from overlay.trainer import GuiGRPOTrainer
 from overlay.vlm_trainer import extend
@@ -32,17 +25,6 @@ ZERO3 = {
     "train_batch_size": "auto", "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto",
     "gradient_clipping": "auto",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def upstream(tmp_path_factory):
-    """Folder of upstream's package, patched. Skipped loudly where the submodule cannot be had."""
-    folder = tmp_path_factory.mktemp("vlm-r1")
-    try:
-        Submodule().unpack(folder, "src/open-r1-multimodal")
-    except Refused as refused:
-        pytest.skip(f"NEEDS VLM-R1: {refused}")
-    return folder / "src" / "open-r1-multimodal"
 
 
 @pytest.fixture(scope="session")
@@ -161,23 +143,8 @@ def test_lora(upstream, tiny_model_dir, demo_rows, tmp_path):
 
 
 @pytest.fixture
-def trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
-    """Our subclass of upstream's trainer on a copy of the tiny model, in fp32, with rows of one and two images."""
-    monkeypatch.syspath_prepend(str(upstream / "src"))
-    from open_r1.trainer import GRPOConfig, VLMGRPOTrainer
-    from open_r1.vlm_modules import Qwen2VLModule
-
-    rows = as_rows(load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path), PromptStyle())
-    args = GRPOConfig(
-        output_dir=str(tmp_path), per_device_train_batch_size=4, num_generations=2, max_completion_length=12,
-        num_iterations=2, beta=0.0, use_cpu=True, bf16=False, report_to="none",
-    )  # fmt: skip
-    folder = Path(shutil.copytree(tiny_model_dir, tmp_path / "renamed"))  # no model's name in the path
-    return extend(VLMGRPOTrainer)(
-        model=str(folder), reward_funcs=[lambda completions, **columns: [0.0] * len(completions)], args=args,
-        vlm_module=Qwen2VLModule(), train_dataset=rows, attn_implementation="sdpa", torch_dtype="float32",
-        max_pixels=84 * 112, min_pixels=784,
-    )  # fmt: skip
+def trainer(vlm_r1_trainer):
+    return vlm_r1_trainer([lambda completions, **columns: [0.0] * len(completions)], num_iterations=2)
 
 
 def test_log_probs_are_those_of_generation_and_of_trl(trainer):
