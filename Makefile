@@ -33,6 +33,10 @@ test: $(VENV)/.ready ## Run all tests (PYTEST="-k name" to pass options)
 	@scripts="$$(bash requirements/system.sh)" || echo "$$scripts" >&2
 	HF_HUB_OFFLINE=1 $(PY) -m pytest $(PYTEST)
 
+.PHONY: test-legacy
+test-legacy: $(VENV)-legacy/.ready ## Run the series on VLM-R1's own old pins, in an environment of its own
+	HF_HUB_OFFLINE=1 $(VENV)-legacy/bin/python -m pytest tests/legacy
+
 ##@ Data
 
 .PHONY: data
@@ -103,16 +107,28 @@ lint: $(VENV)/.ready ## Style and shell checks
 
 .PHONY: lock
 lock: $(VENV)/.ready ## Pin every package anew from requirements/*.in
-	uv pip compile -q --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url \
-		--annotation-style line --custom-compile-command "make lock" --output-file requirements/lock.txt requirements/dev.in
+	for pair in dev:lock legacy:legacy; do
+		uv pip compile -q --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url \
+			--no-build-isolation --annotation-style line --custom-compile-command "make lock" \
+			--output-file "requirements/$${pair#*:}.txt" "requirements/$${pair%:*}.in"
+	done
 
 .PHONY: clean
-clean: ## Remove the environment and the demo's run
-	rm -rf "$(VENV)" "$(RUNS)/demo"
+clean: ## Remove the environments and the demo's run
+	rm -rf "$(VENV)" "$(VENV)-legacy" "$(RUNS)/demo"
+
+# $(call install,ENVIRONMENT,LOCK FILE): deepspeed apart, for its build must see the torch that is installed.
+define install
+	$(PYTHON) -m venv "$(1)"
+	grep -v '^deepspeed==' $(2) | $(1)/bin/python -m pip install --quiet -r /dev/stdin
+	$(1)/bin/python -m pip install --quiet --no-deps --no-build-isolation "$$(grep -o '^deepspeed==[^ ]*' $(2))"
+endef
 
 $(VENV)/.ready: requirements/lock.txt pyproject.toml
-	$(PYTHON) -m venv "$(VENV)"
-	grep -v '^deepspeed==' requirements/lock.txt | $(PY) -m pip install --quiet -r /dev/stdin
-	$(PY) -m pip install --quiet --no-deps --no-build-isolation "$$(grep -o '^deepspeed==[^ ]*' requirements/lock.txt)"
+	$(call install,$(VENV),requirements/lock.txt)
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)-legacy/.ready: requirements/legacy.txt
+	$(call install,$(VENV)-legacy,requirements/legacy.txt)
 	touch $@

@@ -7,6 +7,7 @@ believes in a world of one. Choosing gloo when LOCAL_RANK is set is enough. It s
 runs have accelerators.
 """
 
+import os
 import runpy
 import sys
 
@@ -22,4 +23,5 @@ def on_gloo(self, cpu=False, sagemaker_dp=False, backend=None):
 
 PartialState._prepare_backend = on_gloo
 sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))  # the script's folder, as Python itself sets it
 runpy.run_path(sys.argv[0], run_name="__main__")

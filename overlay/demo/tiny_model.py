@@ -19,18 +19,8 @@ from transformers import (
     set_seed,
 )
 
-SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
-    "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}"
-    "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+from overlay.demo.chat import CHAT_TEMPLATE, SPECIAL
+
 # Where text is cut: escaped quotes, runs of JSON punctuation, line ends, numbers. What lies between stays whole.
 PIECES = r'\\"|[{}\[\],:"]+(?: (?=["{\[]))?["{\[]*|\n|\d+'
 PIXELS = 168 * 224  # of each screenshot as the model sees it: 48 tokens

@@ -1,10 +1,6 @@
 """The patched VLM-R1: the stock grpo_jsonl.py trains on GUI steps, and its log-probs are those of generation."""
 
 import json
-import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,19 +8,12 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from overlay.arguments import TrainArguments
-from overlay.demo.run import TASKS
 from overlay.processor import load_processor
 from overlay.trainer import GuiGRPOTrainer
 from overlay.vlm_trainer import extend
+from tests.stock import ZERO3, healthy, run_stock
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-ROOT = Path(__file__).parents[2]
-ZERO3 = {
-    "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0,
-                          "stage3_gather_16bit_weights_on_model_save": True},
-    "train_batch_size": "auto", "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto",
-    "gradient_clipping": "auto",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -43,36 +32,6 @@ def mixed_rows(demo_rows, tmp_path_factory):
     return out
 
 
-def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None, **flags):
-    """Run the stock script under torchrun; returns the trainer's log history. `variables`: of the environment."""
-    values = {
-        "model_name_or_path": model, "dataset_name": "none", "data_file_paths": data,
-        "image_folders": TASKS / "train", "arrow_cache_dir": out.parent / "arrow", "task_type": "gui",
-        "reward_funcs": ["accuracy", "format_graded"], "reward_method": "gui_action", "num_generations": 2,
-        "per_device_train_batch_size": 4, "max_completion_length": 24, "max_steps": 2, "attn_implementation": "sdpa",
-        "torch_dtype": "float32", "bf16": "false", "report_to": "none", "max_pixels": 84 * 112, "min_pixels": 784,
-        "logging_steps": 1, "output_dir": out, "learning_rate": 1e-3,
-    } | flags  # fmt: skip
-    values.setdefault("save_steps", values["max_steps"])
-    line = [
-        part
-        for name, value in values.items()
-        for part in (f"--{name}", *map(str, value if isinstance(value, list) else [value]))
-    ]
-    command = [
-        str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", str(processes), "--master_port", "0",
-        "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0",
-        str(ROOT / "tests" / "run_on_gloo.py"), "src/open_r1/grpo_jsonl.py", *line, *(["--use_cpu"] if cpu else []),
-    ]  # fmt: skip
-    environment = os.environ | {
-        "PYTHONPATH": f"{upstream / 'src'}:{ROOT}", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    } | (variables or {})  # fmt: skip
-    done = subprocess.run(command, cwd=upstream, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((out / f"checkpoint-{values['max_steps']}" / "trainer_state.json").read_text())["log_history"]
-
-
 def generates(folder, adapter_of=None):
     """Whether a saved model loads and answers."""
     model = AutoModelForImageTextToText.from_pretrained(adapter_of or folder)
@@ -83,15 +42,6 @@ def generates(folder, adapter_of=None):
     processor = load_processor(str(adapter_of or folder))
     inputs = processor(text="<|im_start|>user\n", return_tensors="pt")
     return model.generate(**inputs, max_new_tokens=4).shape[1] > inputs["input_ids"].shape[1]
-
-
-def healthy(log, steps=2):
-    losses = [entry["loss"] for entry in log if "loss" in entry]
-    return (
-        len(losses) == steps
-        and all(map(math.isfinite, losses))
-        and all("kl" in entry for entry in log if "loss" in entry)
-    )
 
 
 def test_two_ranks_on_rows_of_no_one_and_two_images(upstream, tiny_model_dir, mixed_rows, tmp_path):
