@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from trl import GRPOConfig, ModelConfig
 
+from overlay.rollouts import RolloutArguments
+
 
 class SettingError(ValueError):
     """Settings that cannot work together; the message is one line for the user."""
@@ -52,7 +54,7 @@ class DataArguments:
 
 
 @dataclass
-class TrainArguments(GRPOConfig):
+class TrainArguments(RolloutArguments, GRPOConfig):
     """TRL's GRPOConfig with VLM-R1's `max_prompt_length` and a log of completions that is on."""
 
     max_prompt_length: int | None = field(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,26 @@ def load_dataset(script_args: Any, question_template: str) -> Any:
     arrow_cache_dir, task_type.
 
     Rows: prompt (messages), image_path (list), problem, solution (in `<answer>` tags), accu_reward_method, source.
-    `--task_type gui` places images at their marks; the other types use upstream's template, images first.
+    `--task_type gui` places images at their marks; the other types use upstream's template, images first. A judge is
+    set up when a row asks for one.
     """
     from overlay.arrow import DataError
     from overlay.dataset import load_dataset as load
     from overlay.examples import PromptStyle, as_rows
+    from overlay.judge.client import configure
+    from overlay.judge.settings import JudgeError
     from overlay.prompt import load_template
+    from overlay.rewards.accuracy import METHODS
 
+    asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
     try:
         rows = load(
             script_args.data_file_paths, script_args.image_folders, script_args.reward_method,
-            script_args.arrow_cache_dir,
+            script_args.arrow_cache_dir, METHODS if asks else None,
         )  # fmt: skip
-    except DataError as error:
+        if asks and "llm" in rows.unique("accu_reward_method"):
+            configure(script_args)
+    except (DataError, JudgeError) as error:
         raise SystemExit(f"data: {error}") from error
     if script_args.task_type == "gui":
         style = PromptStyle(load_template("zh"))
@@ -32,34 +40,46 @@ def load_dataset(script_args: Any, question_template: str) -> Any:
     return as_rows(rows, style)
 
 
-def extend_rewards(registry: dict[str, Callable]) -> None:
-    """Put this project's rewards beside upstream's: `gui_action`; `format_graded` and `format_scaled`; and the method
-    gui_action into `accuracy`. Upstream's own names keep their meaning."""
+class Rewards(dict):
+    """Upstream's registry; a name with a slash stands for itself, as a reward model's path that the trainer loads."""
+
+    def __missing__(self, name: str) -> str:
+        if "/" in name:
+            return name
+        raise SystemExit(f"--reward_funcs {name}: unknown (known: {', '.join(self)}, or a reward model's path)")
+
+
+def rewards(upstream: dict[str, Callable]) -> Rewards:
+    """Upstream's registry with this project's rewards: `accuracy` with all methods, `gui_action`, `format_graded` and
+    `format_scaled`. Upstream's own format, length and repetition keep their names."""
     from overlay.rewards import REWARDS
-    from overlay.rewards.accuracy import METHODS
 
-    upstream = registry["accuracy"]
-    if getattr(upstream, "extended", False):
-        return
     separate_debug_logs()
+    own = {name: REWARDS[name] for name in ("accuracy", "gui_action", "format_scaled")}
+    return Rewards(upstream | own | {"format_graded": REWARDS["format"]})
 
-    def accuracy_reward(completions: list, solution: list[str], **columns: Any) -> list[float]:
-        """Upstream's accuracy for its methods, ours for ours."""
-        methods = columns["accu_reward_method"]
-        if not any(method in METHODS for method in methods):
-            return upstream(completions, solution, **columns)
-        scores = []
-        for i, (completion, gold) in enumerate(zip(completions, solution, strict=True)):
-            one = {name: values[i : i + 1] for name, values in columns.items() if isinstance(values, list)}
-            function = REWARDS["accuracy"] if methods[i] in METHODS else upstream
-            scores += function([completion], solution=[gold], **one)
-        return scores
 
-    accuracy_reward.extended = True
-    registry["accuracy"] = accuracy_reward
-    registry["gui_action"] = REWARDS["gui_action"]
-    registry["format_graded"] = REWARDS["format"]
-    registry["format_scaled"] = REWARDS["format_scaled"]
+def script_arguments(upstream: type) -> type:
+    """Upstream's script arguments with the flags of this project."""
+    from overlay.judge.settings import JudgeArguments, JudgeError
+
+    @dataclass
+    class ScriptArguments(upstream, JudgeArguments):
+        def __post_init__(self) -> None:
+            try:
+                JudgeArguments.__post_init__(self)
+            except JudgeError as error:
+                raise SystemExit(str(error)) from error
+            getattr(super(), "__post_init__", lambda: None)()
+
+    return ScriptArguments
+
+
+def training_arguments(upstream: type) -> type:
+    """Upstream's GRPOConfig with the flags of this project."""
+    from overlay.rollouts import RolloutArguments
+
+    return make_dataclass("GRPOConfig", [], bases=(RolloutArguments, upstream))
 
 
 def separate_debug_logs() -> None:

@@ -15,12 +15,16 @@ from overlay.arguments import DataArguments, ModelArguments, SettingError, Train
 from overlay.arrow import DataError
 from overlay.dataset import load_dataset
 from overlay.examples import PromptStyle, as_examples
+from overlay.judge.client import configure
+from overlay.judge.settings import JudgeArguments, JudgeError
 from overlay.processor import load_processor
 from overlay.prompt import LANGUAGES, load_template
 from overlay.prompt_length import prompt_lengths, refuse_overlong
 from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS
 from overlay.trainer import GuiGRPOTrainer, last_checkpoint
+
+ARGUMENTS = (DataArguments, TrainArguments, ModelArguments, JudgeArguments)
 
 
 def prompt_style(data: DataArguments) -> PromptStyle:
@@ -39,11 +43,14 @@ def select_rewards(names: list[str]) -> list:
     return [REWARDS.get(name, name) for name in names]
 
 
-def main(data: DataArguments, args: TrainArguments, model: ModelArguments) -> GuiGRPOTrainer:
-    """Train; returns the trainer. Raises SettingError or DataError before the model loads."""
+def main(data: DataArguments, args: TrainArguments, model: ModelArguments, judge: JudgeArguments) -> GuiGRPOTrainer:
+    """Train; returns the trainer. Raises SettingError, JudgeError or DataError before the model loads, RunStopped when
+    the run had to end early."""
     rewards, style = select_rewards(data.reward_funcs), prompt_style(data)
     methods = METHODS if "accuracy" in data.reward_funcs else None
     rows = load_dataset(data.data_file_paths, data.image_folders, data.reward_method, data.arrow_cache_dir, methods)
+    if methods and "llm" in rows.unique("accu_reward_method"):
+        configure(judge)
     try:
         processor = load_processor(model.model_name_or_path, data.min_pixels, data.max_pixels)
     except (OSError, ValueError) as error:
@@ -82,9 +89,9 @@ def main(data: DataArguments, args: TrainArguments, model: ModelArguments) -> Gu
 def cli() -> int:
     """Parse the command line and train; impossible settings and bad data give one line and status 2."""
     try:
-        parser = TrlParser((DataArguments, TrainArguments, ModelArguments))
+        parser = TrlParser(ARGUMENTS)
         main(*parser.parse_args_and_config())
-    except (SettingError, DataError, FileNotFoundError) as error:
+    except (SettingError, JudgeError, DataError, FileNotFoundError) as error:
         print(f"overlay.train: {error}", file=sys.stderr)
         return 2
     return 0

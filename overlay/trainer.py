@@ -7,6 +7,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer
 
 from overlay.resume import ResumeWeights
+from overlay.reward_log import RewardLog
 from overlay.vision_pass import VISION, keep_in_step
 
 
@@ -18,7 +19,7 @@ def freeze_vision(model: torch.nn.Module) -> int:
     return len(frozen)
 
 
-class GuiGRPOTrainer(ResumeWeights, GRPOTrainer):
+class GuiGRPOTrainer(RewardLog, ResumeWeights, GRPOTrainer):
     """GRPOTrainer for GUI steps. `freeze_vision_modules`: keep the vision tower as it is."""
 
     def __init__(self, *args, freeze_vision_modules: bool = False, **kwargs):
@@ -28,6 +29,9 @@ class GuiGRPOTrainer(ResumeWeights, GRPOTrainer):
         if self.accelerator.num_processes > 1:
             for model in filter(None, (self.model, self.ref_model)):
                 keep_in_step(self.accelerator.unwrap_model(model))
+
+    def _record(self, name: str, value: float) -> None:
+        self._metrics["train" if self.model.training else "eval"][name].append(value)
 
 
 def last_checkpoint(output_dir: str) -> str | None:

@@ -9,6 +9,7 @@ import torch
 
 from overlay.once_per_prompt import OncePerPrompt, open_images
 from overlay.resume import ResumeWeights
+from overlay.reward_log import RewardLog
 from overlay.vision_pass import keep_in_step
 
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
@@ -20,11 +21,14 @@ def extend(base: type) -> type:
         if not callable(getattr(base, name, None)):
             raise TypeError(f"{base.__name__} has no {name} any more: overlay/vlm_trainer.py must follow")
 
-    class GuiVLMGRPOTrainer(ResumeWeights, base):
+    class GuiVLMGRPOTrainer(RewardLog, ResumeWeights, base):
         """VLMGRPOTrainer for GUI steps."""
 
         def __init__(self, *args: Any, **kwargs: Any):
             self._eval_metrics = defaultdict(list)
+            rewards, weights = kwargs["reward_funcs"], kwargs["args"].reward_weights
+            if weights and len(weights) != len(rewards):
+                raise SystemExit(f"--reward_weights: {len(weights)} weights for {len(rewards)} --reward_funcs")
             super().__init__(*args, **kwargs)
             config = self.accelerator.unwrap_model(self.model).config
             # A sampled image token would have no image: processor and model would then disagree on their number.
@@ -41,6 +45,22 @@ def extend(base: type) -> type:
             if "image_path" in inputs[0]:
                 open_images(inputs)
             return super()._generate_and_score_completions(inputs, model)
+
+        def _contribution(self, index, scores):
+            """Upstream adds its rewards up; weighted here, a missing one as 0 (as TRL does)."""
+            weight = self.args.reward_weights[index] if self.args.reward_weights else 1.0
+            if isinstance(scores, torch.Tensor):
+                return weight * scores
+            return [0.0 if score is None else weight * score for score in scores]
+
+        def _record(self, name, value):
+            self._metrics[name].append(value)
+
+        def _log_component(self, name, values):
+            """Beside the share, the spread and the raw mean: upstream logs the mean of what was weighted."""
+            super()._log_component(name, values)
+            self._record(f"rewards/{name}/std", values["std"])
+            self._metrics[f"rewards/{name}"][-1] = values["mean"]
 
         def _get_per_token_logps(self, model, input_ids, attention_mask, **inputs):
             """Log-probabilities (B, L - 1) of each next token; exact for the completion, 0 for the prompt.

@@ -4,8 +4,24 @@ from collections.abc import Callable
 
 from overlay.completion import content_of
 from overlay.rewards.action import score_action
+from overlay.rewards.boxes import score_map, score_od_ap, score_od_ap50, score_od_length, score_weighted_sum
+from overlay.rewards.judged import score_judged
+from overlay.rewards.text import score_all_match, score_default, score_math, score_mcq, score_yes_no
 
-METHODS: dict[str, Callable[[str, str], float]] = {"gui_action": score_action}
+SCORES: dict[str, Callable[[str, str], float]] = {
+    "default": score_default,
+    "mcq": score_mcq,
+    "yes_no": score_yes_no,
+    "map": score_map,
+    "math": score_math,
+    "weighted_sum": score_weighted_sum,
+    "od_ap": score_od_ap,
+    "od_ap50": score_od_ap50,
+    "odLength": score_od_length,
+    "all_match": score_all_match,
+    "gui_action": score_action,
+}
+METHODS = (*SCORES, "llm")
 
 
 def accuracy_reward(
@@ -13,9 +29,15 @@ def accuracy_reward(
 ) -> list[float]:
     """Score each completion by its own row's method, in [0, 1]; the dataset refuses unknown methods beforehand.
 
+    The judge is asked about all rows of method `llm` at once.
+
     >>> wait = '{"action_type": "wait", "action_parameter": {"wait": ""}}'
     >>> accuracy_reward([[{"role": "assistant", "content": f"<answer>{wait}</answer>"}]], [wait], ["gui_action"])
     [1.0]
     """
-    rows = zip(completions, solution, accu_reward_method, strict=True)
-    return [METHODS[method](content_of(completion), gold) for completion, gold, method in rows]
+    texts = [content_of(completion) for completion in completions]
+    judged = [row for row, method in enumerate(accu_reward_method) if method == "llm"]
+    verdicts = score_judged([texts[row] for row in judged], [solution[row] for row in judged]) if judged else []
+    known = dict(zip(judged, verdicts, strict=True))
+    rows = enumerate(zip(texts, solution, accu_reward_method, strict=True))
+    return [known[n] if n in known else SCORES[method](text, gold) for n, (text, gold, method) in rows]

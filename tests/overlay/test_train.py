@@ -12,12 +12,11 @@ import torch
 from transformers import AutoModelForImageTextToText
 from trl import TrlParser
 
-from overlay.arguments import DataArguments, ModelArguments, TrainArguments
 from overlay.demo.run import TASKS
 from overlay.processor import load_processor
 from overlay.prompt_length import prompt_lengths
 from overlay.rewards import REWARDS
-from overlay.train import main
+from overlay.train import ARGUMENTS, main
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +56,7 @@ def spread_reward(monkeypatch):
 
 
 def train(line):
-    return main(*TrlParser((DataArguments, TrainArguments, ModelArguments)).parse_args_and_config(args=line))
+    return main(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
 
 
 def refused(line):

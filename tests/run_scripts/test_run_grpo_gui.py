@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from trl import ModelConfig, TrlParser
 
-from overlay.arguments import DataArguments, ModelArguments, TrainArguments
 from overlay.patching import Refused, Submodule
+from overlay.train import ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "run_scripts" / "run_grpo_gui.sh"
@@ -34,7 +34,7 @@ def flags_of(done, program):
 
 def test_every_flag_of_the_trl_command_is_known():
     line = flags_of(run(DRY_RUN="1", BACKEND="trl"), "overlay.train")
-    parser = TrlParser((DataArguments, TrainArguments, ModelArguments))
+    parser = TrlParser(ARGUMENTS)
     values, unknown = ArgumentParser.parse_known_args(parser, line)
     assert unknown == []
     assert (values.num_generations, values.per_device_train_batch_size, values.max_prompt_length) == (5, 1, 4096)

@@ -1,0 +1,135 @@
+"""What both trainers say about their rewards: each component's spread, every completion on disk, a judge that fails.
+
+A mixin for TRL's GRPOTrainer and VLM-R1's: it records what each reward function or model returns, adds
+`rewards/<name>/zero_std_groups` (the share of prompt groups that the component does not rank) to the log, writes
+rollouts, and ends the run with a checkpoint and a reason when the judge gives too few verdicts.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+
+from overlay.judge import client
+from overlay.rollouts import RolloutFile, clean
+
+
+class RunStopped(SystemExit):
+    """The run ended early, on all ranks alike, after saving a checkpoint; the message says why."""
+
+
+def statistics(scores: torch.Tensor, group: int) -> dict[str, float]:
+    """mean, std and zero_std_groups of one component's scores (N,), NaN where it gave none; `group` completions stand
+    together for a prompt."""
+    known = scores[~scores.isnan()]
+    grouped = scores.view(-1, group)
+    low, high = grouped.nan_to_num(nan=torch.inf).amin(1), grouped.nan_to_num(nan=-torch.inf).amax(1)
+    return {
+        "mean": known.mean().item() if len(known) else 0.0,
+        "std": known.std().item() if len(known) > 1 else 0.0,
+        "zero_std_groups": (high <= low).float().mean().item(),  # a group without any score ranks nothing either
+    }
+
+
+class RewardLog:
+    """Mixin in front of a GRPO trainer; `reward_funcs` is a list given by keyword."""
+
+    def __init__(self, *args: Any, reward_funcs: list, **kwargs: Any):
+        self._scores: dict[str, list[float | None]] = {}
+        self.stop_reason: str | None = None
+        recorded = [
+            f if isinstance(f, (str, torch.nn.Module)) else self._recorded(i, f) for i, f in enumerate(reward_funcs)
+        ]
+        super().__init__(*args, reward_funcs=recorded, **kwargs)
+        for index, model in enumerate(self.reward_funcs):
+            if isinstance(model, torch.nn.Module):
+                model.register_forward_hook(self._model_hook(index, model.config._name_or_path.split("/")[-1]))
+        size = getattr(self.args, "rollout_log_mb", 0)
+        self._rollouts = RolloutFile(self.args.output_dir, self.args.process_index, size) if size else None
+
+    def _contribution(self, index: int, scores: Any) -> Any:
+        """What reward number `index` hands to the trainer for its raw scores (a list, or a tensor of logits)."""
+        return scores
+
+    def _record(self, name: str, value: float) -> None:
+        """Put a metric into the trainer's next log entry."""
+        raise NotImplementedError
+
+    def _recorded(self, index: int, function: Callable) -> Callable:
+        @wraps(function)
+        def reward(*args: Any, **columns: Any) -> list[float | None]:
+            self._scores[function.__name__] = [clean(score) for score in function(*args, **columns)]
+            return self._contribution(index, self._scores[function.__name__])
+
+        return reward
+
+    def _model_hook(self, index: int, name: str) -> Callable:
+        def hook(module: torch.nn.Module, inputs: tuple, output: Any) -> Any:
+            self._scores[name] = [clean(score) for score in output.logits[:, 0].float().tolist()]
+            output.logits = self._contribution(index, output.logits)
+            return output
+
+        return hook
+
+    def _generate_and_score_completions(self, inputs: list[dict], *model: Any) -> dict[str, Any]:
+        self._scores = {}
+        result = super()._generate_and_score_completions(inputs, *model)
+        group = (
+            self.num_generations if self.model.training else getattr(self, "num_generations_eval", self.num_generations)
+        )
+        for name, scores in self._scores.items():
+            local = torch.tensor([float("nan") if s is None else s for s in scores], device=self.accelerator.device)
+            self._log_component(name, statistics(self.accelerator.gather(local), group))
+        if self._rollouts is not None:
+            self._rollouts.write(self._records(inputs, result))
+        if client.current() is not None:
+            self._watch_judge(client.current())
+        return result
+
+    def _log_component(self, name: str, values: dict[str, float]) -> None:
+        self._record(f"rewards/{name}/zero_std_groups", values["zero_std_groups"])
+
+    def _records(self, inputs: list[dict], result: dict[str, Any]) -> list[dict[str, Any]]:
+        texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
+        columns = ("source", "image_path", "problem", "solution", "accu_reward_method")
+        return [
+            {
+                "step": self.state.global_step,
+                "mode": "train" if self.model.training else "eval",
+                **{name: row.get(name) for name in columns},
+                "completion": text,
+                "rewards": {name: scores[n] for name, scores in self._scores.items()},
+                "advantage": result["advantages"][n].item(),
+            }
+            for n, (row, text) in enumerate(zip(inputs, texts, strict=True))
+        ]
+
+    def _watch_judge(self, judge: client.Judge) -> None:
+        counts = judge.take_counts()
+        local = torch.tensor([counts.answers, counts.asked, counts.cached, counts.failed], dtype=torch.float64)
+        answers, asked, cached, failed = (
+            self.accelerator.gather(local.to(self.accelerator.device)).view(-1, 4).sum(0).tolist()
+        )
+        if not answers:
+            return
+        for name, value in (("failure_rate", failed / answers), ("asked", asked), ("cached", cached)):
+            self._record(f"judge/{name}", value)
+        limit = judge.settings.judge_max_failure
+        if failed / answers > limit:
+            self.stop(
+                f"the judge gave no verdict on {failed:.0f} of {answers:.0f} answers in step {self.state.global_step}, "
+                f"more than --judge_max_failure {limit}: mend its server, then start again to go on from the checkpoint"
+            )
+
+    def stop(self, reason: str) -> None:
+        """Save a checkpoint after this step and end training with `reason`. Call it on every rank."""
+        self.stop_reason = reason
+        self.control.should_save = self.control.should_training_stop = True
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as the base does; raises RunStopped when the run was stopped."""
+        result = super().train(*args, **kwargs)
+        if self.stop_reason:
+            raise RunStopped(self.stop_reason)
+        return result

@@ -1,0 +1,46 @@
+"""Every completion with its rewards, kept on disk by each rank for the rollouts page (`make rollouts`).
+
+`output_dir/rollouts/rank00000.jsonl`, one object a line: step, mode, source, image_path, solution, completion, rewards
+(name → score, null where a reward had none), advantage. Each rank writes its own file, in whole lines, and the oldest
+half goes when it is full.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from logging import INFO, LogRecord
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+FOLDER = "rollouts"
+
+
+@dataclass(kw_only=True)
+class RolloutArguments:
+    """The record of what was sampled. For both backends."""
+
+    rollout_log_mb: float = field(
+        default=50.0,
+        metadata={"help": "Megabytes of completions with their rewards kept by each rank (make rollouts); 0: none."},
+    )
+
+
+class RolloutFile:
+    """Append-only file of one rank, at most `megabytes` on disk."""
+
+    def __init__(self, output_dir: str, rank: int, megabytes: float):
+        path = Path(output_dir) / FOLDER / f"rank{rank:05d}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.handler = RotatingFileHandler(path, maxBytes=int(megabytes * 5e5), backupCount=1, encoding="utf-8")
+
+    def write(self, records: list[dict[str, Any]]) -> None:
+        """Append records, each one line."""
+        for record in records:
+            line = json.dumps(record, ensure_ascii=True, default=str)  # escaped: lone surrogates are no UTF-8
+            self.handler.emit(LogRecord("rollouts", INFO, "", 0, line, None, None))
+
+
+def clean(score: float | None) -> float | None:
+    """A reward as JSON holds it: None for no reward at all."""
+    return None if score is None or not math.isfinite(score) else float(score)
