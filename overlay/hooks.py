@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+flags: Any = None  # this run's script arguments, for the hook that upstream calls without them
 
 
 def load_dataset(script_args: Any, question_template: str) -> Any:
@@ -62,10 +64,13 @@ def rewards(upstream: dict[str, Callable]) -> Rewards:
 def script_arguments(upstream: type) -> type:
     """Upstream's script arguments with the flags of this project."""
     from overlay.judge.settings import JudgeArguments, JudgeError
+    from overlay.rollouts import RolloutArguments
 
     @dataclass
-    class ScriptArguments(upstream, JudgeArguments):
+    class ScriptArguments(upstream, JudgeArguments, RolloutArguments):
         def __post_init__(self) -> None:
+            global flags
+            flags = self
             try:
                 JudgeArguments.__post_init__(self)
             except JudgeError as error:
@@ -73,13 +78,6 @@ def script_arguments(upstream: type) -> type:
             getattr(super(), "__post_init__", lambda: None)()
 
     return ScriptArguments
-
-
-def training_arguments(upstream: type) -> type:
-    """Upstream's GRPOConfig with the flags of this project."""
-    from overlay.rollouts import RolloutArguments
-
-    return make_dataclass("GRPOConfig", [], bases=(RolloutArguments, upstream))
 
 
 def separate_debug_logs() -> None:
@@ -96,4 +94,4 @@ def trainer_class(base: type) -> type:
     """Upstream's trainer class with what it lacks."""
     from overlay.vlm_trainer import extend
 
-    return extend(base)
+    return extend(base, flags.rollout_log_mb)

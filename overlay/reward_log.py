@@ -33,9 +33,10 @@ def statistics(scores: torch.Tensor, group: int) -> dict[str, float]:
 
 
 class RewardLog:
-    """Mixin in front of a GRPO trainer; `reward_funcs` is a list given by keyword."""
+    """Mixin in front of a GRPO trainer; `reward_funcs` is a list given by keyword. `rollout_log_mb`: size of this
+    rank's rollouts on disk, none at 0."""
 
-    def __init__(self, *args: Any, reward_funcs: list, **kwargs: Any):
+    def __init__(self, *args: Any, reward_funcs: list, rollout_log_mb: float = 0, **kwargs: Any):
         self._scores: dict[str, list[float | None]] = {}
         self.stop_reason: str | None = None
         recorded = [
@@ -45,8 +46,8 @@ class RewardLog:
         for index, model in enumerate(self.reward_funcs):
             if isinstance(model, torch.nn.Module):
                 model.register_forward_hook(self._model_hook(index, model.config._name_or_path.split("/")[-1]))
-        size = getattr(self.args, "rollout_log_mb", 0)
-        self._rollouts = RolloutFile(self.args.output_dir, self.args.process_index, size) if size else None
+        where = self.args.output_dir, self.args.process_index
+        self._rollouts = RolloutFile(*where, rollout_log_mb) if rollout_log_mb else None
 
     def _contribution(self, index: int, scores: Any) -> Any:
         """What reward number `index` hands to the trainer for its raw scores (a list, or a tensor of logits)."""

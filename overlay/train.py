@@ -76,6 +76,7 @@ def main(data: DataArguments, args: TrainArguments, model: ModelArguments, judge
         peft_config=get_peft_config(model),
         quantization_config=get_quantization_config(model),
         freeze_vision_modules=model.freeze_vision_modules,
+        rollout_log_mb=args.rollout_log_mb,
     )
     checkpoint = args.resume_from_checkpoint or last_checkpoint(args.output_dir)
     if checkpoint and trainer.is_world_process_zero():

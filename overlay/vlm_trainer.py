@@ -15,8 +15,11 @@ from overlay.vision_pass import keep_in_step
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
 
-def extend(base: type) -> type:
-    """Subclass of upstream's VLMGRPOTrainer. Raises TypeError when a method that it replaces is gone."""
+def extend(base: type, rollout_log_mb: float = 0) -> type:
+    """Subclass of upstream's VLMGRPOTrainer that keeps `rollout_log_mb` megabytes of completions per rank.
+
+    Raises TypeError when a method that it replaces is gone.
+    """
     for name in ("_get_per_token_logps", "_generate_and_score_completions", "compute_loss", "log"):
         if not callable(getattr(base, name, None)):
             raise TypeError(f"{base.__name__} has no {name} any more: overlay/vlm_trainer.py must follow")
@@ -29,7 +32,7 @@ def extend(base: type) -> type:
             rewards, weights = kwargs["reward_funcs"], kwargs["args"].reward_weights
             if weights and len(weights) != len(rewards):
                 raise SystemExit(f"--reward_weights: {len(weights)} weights for {len(rewards)} --reward_funcs")
-            super().__init__(*args, **kwargs)
+            super().__init__(*args, rollout_log_mb=rollout_log_mb, **kwargs)
             config = self.accelerator.unwrap_model(self.model).config
             # A sampled image token would have no image: processor and model would then disagree on their number.
             tokens = {getattr(config, name, None) for name in IMAGE_TOKENS} - {None}
