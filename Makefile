@@ -67,6 +67,11 @@ demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debia
 train: $(VENV)/.ready ## Train as run_scripts/run_grpo_gui.sh says (BACKEND=vlm-r1, the default, or trl; DRY_RUN=1)
 	BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui.sh
 
+.PHONY: rollouts
+rollouts: $(VENV)/.ready ## Page of a run's sampled completions with their rewards: RUN= [LAST=300]
+	$(call need,RUN,training output folder)
+	$(PY) -m overlay.evaluate.rollouts "$(RUN)" --last $(or $(LAST),300)
+
 ##@ VLM-R1 patches
 
 .PHONY: patch

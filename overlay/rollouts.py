@@ -44,3 +44,14 @@ class RolloutFile:
 def clean(score: float | None) -> float | None:
     """A reward as JSON holds it: None for no reward at all."""
     return None if score is None or not math.isfinite(score) else float(score)
+
+
+def read(output_dir: str | Path) -> list[dict[str, Any]]:
+    """All records of a run, of all ranks, by step. A last line that a killed run cut short is left out."""
+    records = []
+    for file in Path(output_dir, FOLDER).glob("rank*.jsonl*"):
+        with open(file, encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    records.append(json.loads(line))
+    return sorted(records, key=lambda record: (record["step"], record["source"] or ""))

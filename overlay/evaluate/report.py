@@ -1,6 +1,5 @@
 """The page and the figures of a scored run: report.html (self-contained) and metrics.json."""
 
-import base64
 import io
 import json
 from dataclasses import asdict
@@ -12,10 +11,10 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from datasets import Dataset
-from PIL import Image
 
-from overlay.actions import BOX_TYPES, Action, as_box, match, parse_action
+from overlay.actions import match, parse_action
 from overlay.completion import split
+from overlay.evaluate.drawing import screen, shape
 from overlay.evaluate.metrics import RULE, Metric, succeeds
 from overlay.evaluate.statistics import Difference
 
@@ -39,33 +38,15 @@ def curves_svg(runs: dict[str, list[tuple[int, float]]]) -> str:
     return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
-def screen(path: str) -> dict:
-    """An image file as a data URI with its size in pixels."""
-    data = Path(path).read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
-        kind, (width, height) = image.format.lower(), image.size
-    return {"uri": f"data:image/{kind};base64,{base64.b64encode(data).decode()}", "width": width, "height": height}
-
-
-def _shape(action: Action | None, kind: str) -> dict | None:
-    """What to draw for an action on its screen, in the image's own pixels: a box, a path, or nothing."""
-    if action is None or action.coordinates is None or action.type not in (*BOX_TYPES, "swipe"):
-        return None
-    if action.type == "swipe":
-        return {"kind": kind, "path": action.coordinates} if len(action.coordinates) == 4 else None
-    x1, y1, x2, y2 = as_box(action.coordinates)
-    return {"kind": kind, "box": (x1, y1, max(x2 - x1, 1), max(y2 - y1, 1))}
-
-
 def step_card(row: dict, before: str, after: str) -> dict:
     """All the page shows of one held-out step."""
     gold, first, last = parse_action(row["solution"]), parse_action(before), parse_action(after)
     parts = split(after)
-    shapes = [_shape(gold, "gold"), _shape(first, "before"), _shape(last, "after")]
+    shapes = [shape(gold, "gold"), shape(first, "before"), shape(last, "after")]
     return {
         "source": Path(row["source"]).name,
         "screens": [screen(path) for path in row["image"]],
-        "shapes": [shape for shape in shapes if shape],
+        "shapes": [drawn for drawn in shapes if drawn],
         "success": succeeds(last, gold),
         "reward_before": match(first, gold),
         "reward": match(last, gold),

@@ -167,6 +167,44 @@ def test_a_judge_that_fails_stops_the_run_with_its_checkpoint(trl_run, tmp_path,
     assert trainer.state.log_history[0]["judge/failure_rate"] == 0.25
 
 
+@pytest.mark.integration
+def test_training_goes_on_through_every_fault_of_the_server(trl_run, monkeypatch):
+    """Drops, refusals, garbage, silence beyond the deadline, death and return: each step's counts are right."""
+    plan = iter(["faults", "well", "silent", "dead", "back"])
+    running, state = [judge_server()], {}
+
+    def fate(completions, **columns):
+        """Runs before the judged reward of each step."""
+        what, server = next(plan), state["server"]
+        if what == "faults":
+            server.script = [None, 429, 500, "1.0 because you told me"]
+        elif what == "silent":
+            server.usual = 60.0
+        elif what == "dead":
+            running.pop().__exit__(None, None, None)
+        elif what == "back":
+            running.append(judge_server(port=state["port"]))
+            running[-1].__enter__()
+        return [0.0] * len(completions)
+
+    monkeypatch.setitem(REWARDS, "fate", fate)
+    state["server"] = running[0].__enter__()
+    state["port"] = state["server"].server_address[1]
+    monkeypatch.setenv("OPENAI_API_BASE", state["server"].base)
+    try:
+        trainer = trl_run(
+            reward_funcs=["fate", "accuracy"], reward_method="llm", judge_model="m", judge_cache_dir="",
+            judge_retries=0, judge_timeout=2, judge_deadline=4, judge_max_failure=1.0, max_steps=5,
+        )  # fmt: skip
+    finally:
+        while running:
+            running.pop().__exit__(None, None, None)
+    logs = [entry for entry in trainer.state.log_history if "judge/failure_rate" in entry]
+    assert [entry["judge/failure_rate"] for entry in logs] == [1.0, 0.0, 1.0, 1.0, 0.0]
+    assert [entry["judge/asked"] for entry in logs] == [4.0] * 5
+    assert all(math.isfinite(entry["loss"]) for entry in logs)
+
+
 def test_a_rollout_file_stays_small_and_whole(tmp_path):
     log = RolloutFile(str(tmp_path), 3, megabytes=0.02)
     for step in range(500):
