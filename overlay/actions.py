@@ -7,12 +7,12 @@ are in; both actions of a comparison must be in the same space.
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from Levenshtein import ratio
 
-from overlay.completion import load_json, split
+from overlay.completion import MISSING, load_json, repair_json, split
 
 ACTION_NAMES = {
     "open_app": "打开APP",
@@ -29,6 +29,7 @@ ACTION_NAMES = {
 BOX_TYPES = ("click", "long_click")
 TEXT_TYPES = ("open_app", "type", "task_completed", "task_impossible")
 INQUIRY_FIELDS = ("Question", "CandidatesList", "PicDescribe", "AnswerIndex")
+REPAIRED = 0.9
 LARGEST = 1e6  # a coordinate beyond this is no pixel of any screen
 
 Box = tuple[float, float, float, float]
@@ -37,10 +38,14 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Action:
-    """One action: a type of `ACTION_NAMES` (or any other word) and its raw parameter (str, list or None)."""
+    """One action: a type of `ACTION_NAMES` (or any other word) and its raw parameter (str, list or None).
+
+    `repaired`: the answer was no JSON and had to be repaired into one.
+    """
 
     type: str
     parameter: Any = None
+    repaired: bool = field(default=False, compare=False)
 
     @property
     def coordinates(self) -> tuple[float, ...] | None:
@@ -140,9 +145,17 @@ def from_record(record: Any) -> Action | None:
 
 
 def parse_action(text: str) -> Action | None:
-    """The action a completion's answer states, or None. Without an answer pair the whole text outside think counts."""
+    """The action a completion's answer states, or None. Without an answer pair the whole text outside think counts.
+
+    Broken JSON is repaired where that is possible, and the action says so.
+    """
     parts = split(text)
-    return from_record(load_json(parts.rest if parts.answer is None else parts.answer))
+    answer = parts.rest if parts.answer is None else parts.answer
+    record = load_json(answer)
+    if record is not MISSING:
+        return from_record(record)
+    action = from_record(repair_json(answer))
+    return action and replace(action, repaired=True)
 
 
 def similarity(predicted: str, gold: str) -> float:
@@ -210,7 +223,10 @@ def match_inquiry(predicted: Action, gold: Action) -> float:
 
 
 def match(predicted: Action | None, gold: Action | None) -> float:
-    """How well an action matches the gold one, in [0, 1]: 1 when equal, 0 for another type or no action at all."""
+    """How well an action matches the gold one, in [0, 1]: 1 when equal, 0 for another type or no action at all.
+
+    A repaired action has `REPAIRED` of the score: the same answer as proper JSON must be worth more.
+    """
     if predicted is None or gold is None or predicted.type != gold.type:
         return 0.0
     if gold.type in BOX_TYPES:
@@ -223,4 +239,4 @@ def match(predicted: Action | None, gold: Action | None) -> float:
         score = match_inquiry(predicted, gold)
     else:  # wait, back: nothing to compare but the type
         score = 1.0
-    return min(1.0, max(0.0, score))
+    return min(1.0, max(0.0, score)) * (REPAIRED if predicted.repaired else 1.0)

@@ -6,6 +6,7 @@ from typing import Any
 
 THINK_FIELDS = ("task_interpretation", "current_page_audit", "path_alignment_check", "action_validation")
 MISSING = object()
+REPAIRABLE = 2000  # characters; repairing takes time
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,23 @@ def load_json(text: str | None) -> Any:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return MISSING
+
+
+def repair_json(text: str | None) -> Any:
+    """The object that broken JSON most likely meant (json_repair; nothing is evaluated), or `MISSING`.
+
+    Only for a short text that starts as an object does, in a code fence or not: prose is not repaired into an answer.
+    """
+    text = (text or "").strip().removeprefix("```json").removeprefix("```").lstrip()
+    if not text.startswith("{") or len(text) > REPAIRABLE:
+        return MISSING
+    import json_repair
+
+    try:
+        value = json_repair.loads(text)
+    except (ValueError, RecursionError):
+        return MISSING
+    return value if isinstance(value, dict) else MISSING
 
 
 def content_of(completion: Any) -> str:
