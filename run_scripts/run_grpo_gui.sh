@@ -16,6 +16,8 @@ BATCH="${BATCH:-1}"                                   # completions for each pro
 GENERATIONS="${GENERATIONS:-5}"                       # completions for each prompt; divides processes x batch
 BACKEND="${BACKEND:-vlm-r1}"                          # vlm-r1: the patched stock script; trl: TRL's trainer
 ATTENTION="${ATTENTION:-flash_attention_2}"           # sdpa where flash-attn is not installed
+METHOD="${METHOD:-gui_action}"                        # reward method; llm: set JUDGE_MODEL, OPENAI_API_BASE and _KEY
+JUDGE_MODEL="${JUDGE_MODEL:-}"                        # model name that the judge's server knows
 EXTRA=()                                              # further flags, such as --use_peft true --lora_r 16
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -32,6 +34,10 @@ if [[ -z "${DRY_RUN:-}" ]]; then
   for file in "${files[@]}"; do [[ -f "$file" ]] || fail "DATA: no file $file"; done
   for folder in "${folders[@]}"; do [[ -d "$folder" ]] || fail "IMAGES: no folder $folder"; done
 fi
+
+[[ -z "$JUDGE_MODEL" ]] || EXTRA+=(--judge_model "$JUDGE_MODEL")
+[[ ":$METHOD:" != *:llm:* || (-n "$JUDGE_MODEL" && -n "${OPENAI_API_BASE:-}") ]] ||
+  fail "METHOD=$METHOD asks a judge: set JUDGE_MODEL and OPENAI_API_BASE (and OPENAI_API_KEY)"
 
 case "$BACKEND" in
   vlm-r1)
@@ -52,7 +58,7 @@ command=(
   torchrun --nproc_per_node "$NPROC_PER_NODE" --master_port "${MASTER_PORT:-29500}" "${program[@]}"
   --model_name_or_path "$MODEL"
   --data_file_paths "$DATA" --image_folders "$IMAGES"
-  --task_type gui --reward_funcs accuracy format_scaled --reward_method gui_action
+  --task_type gui --reward_funcs accuracy format_scaled --reward_method "$METHOD"
   --max_pixels "$MAX_PIXELS" --max_completion_length 512
   --num_train_epochs "$EPOCHS" --per_device_train_batch_size "$BATCH" --num_generations "$GENERATIONS"
   --beta 0.04 --learning_rate 1e-6 --gradient_checkpointing true --bf16 true --freeze_vision_modules true

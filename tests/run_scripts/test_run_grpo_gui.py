@@ -83,3 +83,13 @@ def test_refusals(settings, message):
     done = run(**settings)
     assert done.returncode == 2
     assert done.stderr.strip() == f"run_grpo_gui.sh: {message}"
+
+
+def test_a_judge_without_its_settings_is_refused():
+    done = run(METHOD="gui_action:llm", DRY_RUN="1", BACKEND="trl", OPENAI_API_BASE="")
+    assert done.returncode == 2
+    assert "JUDGE_MODEL and OPENAI_API_BASE" in done.stderr
+    done = run(METHOD="llm", JUDGE_MODEL="m", OPENAI_API_BASE="http://127.0.0.1:1/v1", DRY_RUN="1", BACKEND="trl")
+    assert done.returncode == 0
+    assert "--reward_method llm" in done.stderr
+    assert "--judge_model m" in done.stderr
