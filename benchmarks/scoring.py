@@ -7,9 +7,7 @@ from overlay.completion import THINK_FIELDS
 from overlay.rewards import REWARDS
 
 COUNT = 10_000
-THINK = (
-    "<think>" + json.dumps(dict.fromkeys(THINK_FIELDS, "先点击搜索框"), ensure_ascii=False) + "</think>"
-)
+THINK = "<think>" + json.dumps(dict.fromkeys(THINK_FIELDS, "先点击搜索框"), ensure_ascii=False) + "</think>"
 PARAMETERS = {
     "click": ["37,378,227,633", "40,380,220,600"], "type": ["无锡", "无锡太湖"], "wait": ["", ""],
     "swipe": ["158,1557,122,1253", "160,1500,120,1300"],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from trl import GRPOConfig, ModelConfig
 
+from overlay.coordinates import SPACES, CoordinateArguments
 from overlay.rollouts import RolloutArguments
 
 
@@ -16,7 +17,7 @@ class SettingError(ValueError):
 
 
 @dataclass
-class DataArguments:
+class DataArguments(CoordinateArguments):
     """What to train on, and how it is shown to the model."""
 
     data_file_paths: str = field(default="", metadata={"help": "Data files (JSONL), separated by ':'."})
@@ -49,6 +50,8 @@ class DataArguments:
             raise SettingError(f"--val_split_ratio {self.val_split_ratio} is not in [0, 1)")
         if self.task_type not in (None, "gui"):
             raise SettingError(f"--task_type {self.task_type!r} is unknown here; use gui, or leave it out")
+        if self.coordinate_space not in SPACES:
+            raise SettingError(f"--coordinate_space {self.coordinate_space!r} is none of {', '.join(SPACES)}")
         if self.min_pixels > self.max_pixels:
             raise SettingError(f"--min_pixels {self.min_pixels} is larger than --max_pixels {self.max_pixels}")
 

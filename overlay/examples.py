@@ -10,6 +10,7 @@ from datasets import Dataset
 from PIL import Image
 
 from overlay.arrow import DataError
+from overlay.coordinates import NOTES, ORIGINAL, Scale, Space, image_size, rescale_action
 from overlay.prompt import MARK, SCREENS, SCREENS_MARK, place_images
 
 
@@ -18,13 +19,15 @@ class PromptStyle:
     """How a row's text becomes a prompt.
 
     `template`: GUI template for rows that bring none, None to leave all alone. `question_template`: VLM-R1's template
-    of another task type, with `{Question}` in it; its layout is images first.
+    of another task type, with `{Question}` in it; its layout is images first. `space`: how the model counts
+    coordinates.
     """
 
     template: str | None = None
     language: str = "zh"
     images_first: bool = False
     question_template: str | None = None
+    space: Space = ORIGINAL
 
     def question(self, problem: str) -> str:
         """The human turn's text. A problem that is only the step's input JSON gets the GUI template in front."""
@@ -39,7 +42,17 @@ class PromptStyle:
 
     def messages(self, problem: str, images: int) -> list[dict[str, Any]]:
         """Chat messages of a prompt with `images` image slots."""
-        return [{"role": "user", "content": place_images(self.question(problem), images, self.images_first)}]
+        note = NOTES[self.language] if self.space.name == "norm1000" else ""
+        return [{"role": "user", "content": place_images(note + self.question(problem), images, self.images_first)}]
+
+    def scale(self, paths: list[str], source: str) -> Scale:
+        """Scale of the current screen, the last image of a row. DataError when it cannot be read."""
+        if self.space.name == "original" or not paths:
+            return 1.0, 1.0
+        try:
+            return self.space.scale(*image_size(paths[-1]))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"{source}: image {paths[-1]}: {error}") from error
 
 
 def open_image(path: str, source: str) -> Image.Image:
@@ -52,10 +65,12 @@ def open_image(path: str, source: str) -> Image.Image:
 
 
 def _columns(batch: dict[str, list], style: PromptStyle) -> dict[str, list]:
+    scales = [style.scale(paths, source) for paths, source in zip(batch["image"], batch["source"], strict=True)]
     pairs = zip(batch["problem"], batch["image"], strict=True)
     return {
         "prompt": [style.messages(problem, len(paths)) for problem, paths in pairs],
-        "solution": batch["solution"],
+        "solution": [rescale_action(gold, scale) for gold, scale in zip(batch["solution"], scales, strict=True)],
+        "coordinate_scale": [list(scale) for scale in scales],
         "accu_reward_method": batch["accu_reward_method"],
         "image_path": batch["image"],
         "problem": batch["problem"],
@@ -64,8 +79,8 @@ def _columns(batch: dict[str, list], style: PromptStyle) -> dict[str, list]:
 
 
 def as_examples(dataset: Dataset, style: PromptStyle) -> Dataset:
-    """View of `overlay.dataset` rows as TRL's examples: prompt (messages), images (PIL), solution,
-    accu_reward_method, image_path, problem, source."""
+    """View of `overlay.dataset` rows as TRL's examples: prompt (messages), images (PIL), solution and
+    coordinate_scale (in the model's space), accu_reward_method, image_path, problem, source."""
 
     def transform(batch: dict[str, list]) -> dict[str, list]:
         opened = {}  # a batch holds each prompt once for every generation
@@ -80,7 +95,7 @@ def as_rows(dataset: Dataset, style: PromptStyle) -> Dataset:
     """View of the same rows as VLM-R1's: images stay paths, the solution stands in `<answer>` tags."""
 
     def transform(batch: dict[str, list]) -> dict[str, list]:
-        solutions = [f"<answer> {solution} </answer>" for solution in batch["solution"]]
-        return {**_columns(batch, style), "solution": solutions}
+        columns = _columns(batch, style)
+        return {**columns, "solution": [f"<answer> {solution} </answer>" for solution in columns["solution"]]}
 
     return dataset.with_transform(transform)

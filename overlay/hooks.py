@@ -18,6 +18,7 @@ def load_dataset(script_args: Any, question_template: str) -> Any:
     set up when a row asks for one.
     """
     from overlay.arrow import DataError
+    from overlay.coordinates import Space
     from overlay.dataset import load_dataset as load
     from overlay.examples import PromptStyle, as_rows
     from overlay.judge.client import configure
@@ -35,10 +36,14 @@ def load_dataset(script_args: Any, question_template: str) -> Any:
             configure(script_args)
     except (DataError, JudgeError) as error:
         raise SystemExit(f"data: {error}") from error
+    try:
+        space = Space(script_args.coordinate_space, script_args.min_pixels, script_args.max_pixels)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     if script_args.task_type == "gui":
-        style = PromptStyle(load_template("zh"))
+        style = PromptStyle(load_template("zh"), space=space)
     else:
-        style = PromptStyle(images_first=True, question_template=question_template)
+        style = PromptStyle(images_first=True, question_template=question_template, space=space)
     return as_rows(rows, style)
 
 
@@ -63,11 +68,12 @@ def rewards(upstream: dict[str, Callable]) -> Rewards:
 
 def script_arguments(upstream: type) -> type:
     """Upstream's script arguments with the flags of this project."""
+    from overlay.coordinates import CoordinateArguments
     from overlay.judge.settings import JudgeArguments, JudgeError
     from overlay.rollouts import RolloutArguments
 
     @dataclass
-    class ScriptArguments(upstream, JudgeArguments, RolloutArguments):
+    class ScriptArguments(upstream, JudgeArguments, RolloutArguments, CoordinateArguments):
         def __post_init__(self) -> None:
             global flags
             flags = self

@@ -1,14 +1,12 @@
 """Length of a prompt in tokens, images included, from its text and its images' headers: no pixel is decoded."""
 
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from PIL import Image
 from tqdm import tqdm
-from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from overlay.arrow import DataError
+from overlay.coordinates import image_size, seen_size
 from overlay.examples import PromptStyle
 
 BATCH = 512
@@ -18,13 +16,12 @@ def image_tokens(width: int, height: int, processor: Any) -> int:
     """Tokens of an image of width x height pixels, after the processor's own resize."""
     images = processor.image_processor
     cell = images.patch_size * images.merge_size
-    h, w = smart_resize(height, width, cell, images.size["shortest_edge"], images.size["longest_edge"])
-    return h * w // cell**2
+    across, down = seen_size(width, height, images.size["shortest_edge"], images.size["longest_edge"], cell)
+    return across * down // cell**2
 
 
 def prompt_lengths(dataset: Dataset, style: PromptStyle, processor: Any) -> list[int]:
     """Prompt length in tokens of every row, as the model gets it (chat template included). Raises DataError."""
-    sizes: dict[str, tuple[int, int]] = {}
     lengths = []
     for batch in tqdm(dataset.iter(BATCH), total=-(-len(dataset) // BATCH), desc="prompt lengths", delay=2):
         texts = []
@@ -33,18 +30,14 @@ def prompt_lengths(dataset: Dataset, style: PromptStyle, processor: Any) -> list
             texts.append(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         encoded = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
         for ids, paths, source in zip(encoded, batch["image"], batch["source"], strict=True):
-            for path in paths:
-                if path not in sizes:
-                    sizes[path] = _size(path, source)
             # Each image already counts one token: its pad mark in the text.
-            lengths.append(len(ids) + sum(image_tokens(*sizes[path], processor) - 1 for path in paths))
+            lengths.append(len(ids) + sum(image_tokens(*_size(path, source), processor) - 1 for path in paths))
     return lengths
 
 
 def _size(path: str, source: str) -> tuple[int, int]:
     try:
-        with Image.open(Path(path)) as image:
-            return image.size
+        return image_size(path)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{source}: image {path}: {error}") from error
 

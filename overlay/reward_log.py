@@ -93,7 +93,7 @@ class RewardLog:
 
     def _records(self, inputs: list[dict], result: dict[str, Any]) -> list[dict[str, Any]]:
         texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
-        columns = ("source", "image_path", "problem", "solution", "accu_reward_method")
+        columns = ("source", "image_path", "problem", "solution", "coordinate_scale", "accu_reward_method")
         return [
             {
                 "step": self.state.global_step,

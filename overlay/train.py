@@ -13,6 +13,7 @@ from trl import TrlParser, get_peft_config, get_quantization_config
 
 from overlay.arguments import DataArguments, ModelArguments, SettingError, TrainArguments
 from overlay.arrow import DataError
+from overlay.coordinates import Space
 from overlay.dataset import load_dataset
 from overlay.examples import PromptStyle, as_examples
 from overlay.judge.client import configure
@@ -29,10 +30,10 @@ ARGUMENTS = (DataArguments, TrainArguments, ModelArguments, JudgeArguments)
 
 def prompt_style(data: DataArguments) -> PromptStyle:
     """The prompt style that the arguments ask for."""
-    if data.task_type != "gui":
-        return PromptStyle(images_first=data.images_first)
     language = data.prompt_template if data.prompt_template in LANGUAGES else "zh"
-    return PromptStyle(load_template(data.prompt_template), language, data.images_first)
+    template = load_template(data.prompt_template) if data.task_type == "gui" else None
+    space = Space(data.coordinate_space, data.min_pixels, data.max_pixels)
+    return PromptStyle(template, language, data.images_first, space=space)
 
 
 def select_rewards(names: list[str]) -> list:

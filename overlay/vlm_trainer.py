@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from overlay.once_per_prompt import OncePerPrompt, open_images
+from overlay.processor import limit_pixels
 from overlay.resume import ResumeWeights
 from overlay.reward_log import RewardLog
 from overlay.vision_pass import keep_in_step
@@ -39,6 +40,7 @@ def extend(base: type, rollout_log_mb: float = 0) -> type:
             self.generation_config.suppress_tokens = sorted(tokens) or None
             if "image_grid_thw" in self.vlm_module.get_custom_multimodal_keywords():
                 self.vlm_module = OncePerPrompt(self.vlm_module)
+                limit_pixels(self.processing_class, kwargs.get("min_pixels"), kwargs.get("max_pixels"))
             if self.accelerator.num_processes > 1:
                 for model in filter(None, (self.model, self.ref_model)):
                     keep_in_step(self.accelerator.unwrap_model(model))

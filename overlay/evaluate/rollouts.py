@@ -22,7 +22,8 @@ SIDE = 640  # pixels of an embedded screen's longer side
 def card(record: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of one record; images by path."""
     answered, gold = parse_action(record["completion"]), parse_action(record["solution"] or "")
-    shapes = [shape(gold, "gold"), shape(answered, "after")]
+    scale = tuple(record.get("coordinate_scale") or (1.0, 1.0))
+    shapes = [shape(gold, "gold", scale), shape(answered, "after", scale)]
     return {
         **{
             name: record[name] for name in ("step", "mode", "rewards", "advantage", "completion", "solution", "problem")
