@@ -16,9 +16,7 @@ def losses(log, after):
 
 
 @pytest.mark.parametrize("num_iterations", [1, 2])
-def test_losses_and_weights_equal_an_uninterrupted_runs(
-    upstream, tiny_model_dir, demo_rows, tmp_path, num_iterations
-):
+def test_losses_and_weights_equal_an_uninterrupted_runs(upstream, tiny_model_dir, demo_rows, tmp_path, num_iterations):
     settings = {
         "processes": 1, "max_steps": 4, "save_steps": 2, "reward_funcs": ["length", "format_graded"], "beta": 0.04,
         "num_iterations": num_iterations,
