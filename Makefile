@@ -67,6 +67,12 @@ demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debia
 train: $(VENV)/.ready ## Train as run_scripts/run_grpo_gui.sh says (BACKEND=vlm-r1, the default, or trl; DRY_RUN=1)
 	BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui.sh
 
+.PHONY: merge
+merge: $(VENV)/.ready ## Merge a LoRA adapter into its base model: ADAPTER= OUT=
+	$(call need,ADAPTER,folder of the adapter)
+	$(call need,OUT,folder to write)
+	$(PY) -m overlay.merge "$(ADAPTER)" "$(OUT)"
+
 .PHONY: rollouts
 rollouts: $(VENV)/.ready ## Page of a run's sampled completions with their rewards: RUN= [LAST=300]
 	$(call need,RUN,training output folder)

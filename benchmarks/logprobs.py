@@ -41,7 +41,8 @@ def _pass(cls: type, prompt: int) -> torch.Tensor:
     model = Qwen2ForCausalLM(config)
     ids = torch.randint(VOCABULARY, (BATCH, prompt + COMPLETION))
     accelerator = SimpleNamespace(unwrap_model=lambda wrapped: wrapped)
-    trainer = SimpleNamespace(accelerator=accelerator, _completion_length=COMPLETION)
+    args = SimpleNamespace(temperature=1.0)
+    trainer = SimpleNamespace(accelerator=accelerator, args=args, _completion_length=COMPLETION)
     with torch.no_grad():
         log_probs = cls._get_per_token_logps(trainer, model, ids, torch.ones_like(ids))
     return log_probs[:, prompt - 1 :]

@@ -11,12 +11,9 @@ from typing import Any
 
 import torch
 
+from overlay.guards import Guards
 from overlay.judge import client
 from overlay.rollouts import RolloutFile, clean
-
-
-class RunStopped(SystemExit):
-    """The run ended early, on all ranks alike, after saving a checkpoint; the message says why."""
 
 
 def statistics(scores: torch.Tensor, group: int) -> dict[str, float]:
@@ -32,13 +29,12 @@ def statistics(scores: torch.Tensor, group: int) -> dict[str, float]:
     }
 
 
-class RewardLog:
+class RewardLog(Guards):
     """Mixin in front of a GRPO trainer; `reward_funcs` is a list given by keyword. `rollout_log_mb`: size of this
     rank's rollouts on disk, none at 0."""
 
     def __init__(self, *args: Any, reward_funcs: list, rollout_log_mb: float = 0, **kwargs: Any):
         self._scores: dict[str, list[float | None]] = {}
-        self.stop_reason: str | None = None
         recorded = [
             f if isinstance(f, (str, torch.nn.Module)) else self._recorded(i, f) for i, f in enumerate(reward_funcs)
         ]
@@ -122,15 +118,3 @@ class RewardLog:
                 f"the judge gave no verdict on {failed:.0f} of {answers:.0f} answers in step {self.state.global_step}, "
                 f"more than --judge_max_failure {limit}: mend its server, then start again to go on from the checkpoint"
             )
-
-    def stop(self, reason: str) -> None:
-        """Save a checkpoint after this step and end training with `reason`. Call it on every rank."""
-        self.stop_reason = reason
-        self.control.should_save = self.control.should_training_stop = True
-
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as the base does; raises RunStopped when the run was stopped."""
-        result = super().train(*args, **kwargs)
-        if self.stop_reason:
-            raise RunStopped(self.stop_reason)
-        return result

@@ -6,6 +6,7 @@ import torch
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer
 
+from overlay.reference import KeepReference
 from overlay.resume import ResumeWeights
 from overlay.reward_log import RewardLog
 from overlay.vision_pass import VISION, keep_in_step
@@ -26,6 +27,8 @@ class GuiGRPOTrainer(RewardLog, ResumeWeights, GRPOTrainer):
         super().__init__(*args, **kwargs)
         if freeze_vision_modules and not freeze_vision(self.model):
             raise ValueError(f"--freeze_vision_modules: the model has no module named {VISION!r}")
+        if self.args.sync_ref_model:
+            self.add_callback(KeepReference(self.ref_model))
         if self.accelerator.num_processes > 1:
             for model in filter(None, (self.model, self.ref_model)):
                 keep_in_step(self.accelerator.unwrap_model(model))

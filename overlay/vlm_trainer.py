@@ -1,18 +1,22 @@
 """What VLMGRPOTrainer lacks, as a subclass: log-probs of the completion only, each prompt processed once, no sampled
-image tokens, ranks without images, evaluation, a resume with the checkpoint's weights."""
+image tokens, ranks without images, evaluation, sampling settings, reference sync, a resume with the checkpoint's
+weights."""
 
 import inspect
 from collections import defaultdict
 from typing import Any
 
 import torch
+from trl.trainer.callbacks import SyncRefModelCallback
 
 from overlay.once_per_prompt import OncePerPrompt, open_images
 from overlay.processor import limit_pixels
+from overlay.reference import KeepReference
 from overlay.resume import ResumeWeights
 from overlay.reward_log import RewardLog
 from overlay.vision_pass import keep_in_step
 
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "cache_implementation")
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
 
@@ -34,6 +38,13 @@ def extend(base: type, rollout_log_mb: float = 0) -> type:
             if weights and len(weights) != len(rewards):
                 raise SystemExit(f"--reward_weights: {len(weights)} weights for {len(rewards)} --reward_funcs")
             super().__init__(*args, rollout_log_mb=rollout_log_mb, **kwargs)
+            for name in SAMPLING:  # declared by upstream's GRPOConfig, and never read
+                setattr(self.generation_config, name, getattr(self.args, name))
+            if self.args.sync_ref_model:
+                if self.ref_model is None:
+                    raise SystemExit("--sync_ref_model needs a reference model: --beta above 0, and no --use_peft")
+                self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
+                self.add_callback(KeepReference(self.ref_model))
             config = self.accelerator.unwrap_model(self.model).config
             # A sampled image token would have no image: processor and model would then disagree on their number.
             tokens = {getattr(config, name, None) for name in IMAGE_TOKENS} - {None}
@@ -68,7 +79,8 @@ def extend(base: type, rollout_log_mb: float = 0) -> type:
             self._metrics[f"rewards/{name}"][-1] = values["mean"]
 
         def _get_per_token_logps(self, model, input_ids, attention_mask, **inputs):
-            """Log-probabilities (B, L - 1) of each next token; exact for the completion, 0 for the prompt.
+            """Log-probabilities (B, L - 1) of each next token at the sampling temperature; exact for the completion, 0
+            for the prompt.
 
             The caller reads the completion's part only. Keeping just its logits saves the vocabulary-sized matrix of
             a long prompt; gather - logsumexp saves the copy that log_softmax makes.
@@ -83,7 +95,7 @@ def extend(base: type, rollout_log_mb: float = 0) -> type:
             targets = input_ids[:, -kept:]
             rows = []
             for row, ids in zip(logits[:, :-1], targets, strict=True):  # one row at a time keeps the peak low
-                row = row.float()
+                row = row.float() / self.args.temperature
                 rows.append(row.gather(1, ids[:, None])[:, 0] - row.logsumexp(-1))
             prompt = input_ids.size(1) - 1 - kept
             return torch.nn.functional.pad(torch.stack(rows), (prompt, 0))

@@ -59,7 +59,7 @@ command=(
   --model_name_or_path "$MODEL"
   --data_file_paths "$DATA" --image_folders "$IMAGES"
   --task_type gui --reward_funcs accuracy format_scaled --reward_method "$METHOD"
-  --max_pixels "$MAX_PIXELS" --max_completion_length 512
+  --max_pixels "$MAX_PIXELS" --max_completion_length 512 --temperature 1.0
   --num_train_epochs "$EPOCHS" --per_device_train_batch_size "$BATCH" --num_generations "$GENERATIONS"
   --beta 0.04 --learning_rate 1e-6 --gradient_checkpointing true --bf16 true --freeze_vision_modules true
   --output_dir "$OUTPUT" --save_steps 100 --logging_steps 1 --report_to tensorboard

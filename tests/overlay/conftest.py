@@ -37,7 +37,8 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
         rows = as_rows(load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path), PromptStyle())
         values = {
             "output_dir": str(tmp_path), "per_device_train_batch_size": 4, "num_generations": 2,
-            "max_completion_length": 12, "beta": 0.0, "use_cpu": True, "bf16": False, "report_to": "none",
+            "max_completion_length": 12, "beta": 0.0,
+            "temperature": 1.0, "use_cpu": True, "bf16": False, "report_to": "none",
         } | settings  # fmt: skip
         folder = Path(shutil.copytree(tiny_model_dir, tmp_path / "renamed"))  # no model's name in the path
         return extend(VLMGRPOTrainer)(

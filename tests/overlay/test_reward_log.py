@@ -10,8 +10,9 @@ from trl import TrlParser
 
 from benchmarks.judge_server import judge_server
 from overlay.demo.chat import CHAT_TEMPLATE
+from overlay.guards import RunStopped
 from overlay.processor import load_processor
-from overlay.reward_log import RunStopped, statistics
+from overlay.reward_log import statistics
 from overlay.rewards import REWARDS
 from overlay.rollouts import RolloutFile
 from overlay.train import ARGUMENTS, main

@@ -123,6 +123,23 @@ def test_resume_goes_on_from_the_checkpoints_weights(flags, tmp_path, copy_of):
         torch.testing.assert_close(actual[name], tensor, msg=name)
 
 
+def test_resume_goes_on_with_the_synced_reference(flags, tmp_path, copy_of):
+    settings = {"save_steps": 2, "beta": 0.04, "sync_ref_model": "true", "ref_model_sync_steps": 1}
+    whole = train(flags(output_dir=tmp_path / "whole", **settings))
+    first = copy_of(tmp_path / "whole" / "checkpoint-2", "half/checkpoint-2").parent
+    second = train(flags(output_dir=first, **settings))
+    base = AutoModelForImageTextToText.from_pretrained(whole.model.name_or_path)
+    for (name, expected), actual, untouched in zip(
+        whole.ref_model.named_parameters(), second.ref_model.parameters(), base.parameters(), strict=True
+    ):
+        torch.testing.assert_close(actual, expected, msg=name)
+        if "language_model" in name and expected.ndim > 1:
+            assert not torch.equal(actual, untouched), name
+    (first / "checkpoint-4" / "reference.pt").unlink()
+    with pytest.raises(SystemExit, match=r"reference\.pt is not there"):
+        train(flags(output_dir=first, max_steps=6, **settings))
+
+
 def test_two_ranks(flags, tmp_path):
     line = flags(max_steps=1, reward_funcs=["accuracy", "format"])
     torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2", "--rdzv_backend", "c10d"]

@@ -1,0 +1,57 @@
+"""The synced reference model (TR-DPO) in every checkpoint, for both trainers.
+
+Symptom: `--sync_ref_model` mixes the policy into the reference as training goes, but Trainer saves the policy only, so
+after a resume the reference is the base model again and the KL term jumps. Drop this when Trainer saves the reference.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+FILE = "reference.pt"
+
+
+def gathered(model: torch.nn.Module, rank: int | None) -> AbstractContextManager:
+    """All parameters whole while inside; what `rank` changes is kept. Does something under ZeRO-3 only."""
+    parameters = list(model.parameters())
+    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
+        return nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(parameters, modifier_rank=rank)
+
+
+class KeepReference(TrainerCallback):
+    """Write the reference model into each checkpoint and take it from there on resume."""
+
+    def __init__(self, model: torch.nn.Module):
+        self.model = getattr(model, "module", model)  # DeepSpeed's engine and DDP hold the model itself
+
+    def _file(self, args: TrainingArguments, state: TrainerState) -> Path:
+        return Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """On every rank, for gathering; the first one writes."""
+        with gathered(self.model, None):
+            if state.is_world_process_zero:
+                file = self._file(args, state)
+                torch.save(self.model.state_dict(), file.with_suffix(".tmp"))
+                file.with_suffix(".tmp").rename(file)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """After a resume, `state` is the checkpoint's."""
+        if not state.global_step:
+            return
+        file = self._file(args, state)
+        if not file.exists():
+            raise SystemExit(f"{file} is not there: --sync_ref_model cannot go on from a checkpoint made without it")
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        with gathered(self.model, 0), torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if parameter.numel():  # empty on the other ranks under ZeRO-3
+                    parameter.copy_(weights[name])
