@@ -25,21 +25,18 @@ def gathered(model: torch.nn.Module, rank: int | None) -> AbstractContextManager
 
 
 class KeepReference(TrainerCallback):
-    """Write the reference model into each checkpoint and take it from there on resume."""
+    """Write a trainer's reference model into each of its checkpoints and take it from there on resume."""
 
-    def __init__(self, model: torch.nn.Module):
-        self.model = getattr(model, "module", model)  # DeepSpeed's engine and DDP hold the model itself
+    def __init__(self, trainer: Any):
+        self.model = getattr(trainer.ref_model, "module", trainer.ref_model)  # inside DeepSpeed's engine or DDP
+        self.writes = trainer.args.should_save
+        trainer.additions.append(self.save)
 
-    def _file(self, args: TrainingArguments, state: TrainerState) -> Path:
-        return Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """On every rank, for gathering; the first one writes."""
+    def save(self, folder: Path) -> None:
+        """On every rank, for gathering; the saving one writes."""
         with gathered(self.model, None):
-            if state.is_world_process_zero:
-                file = self._file(args, state)
-                torch.save(self.model.state_dict(), file.with_suffix(".tmp"))
-                file.with_suffix(".tmp").rename(file)
+            if self.writes:
+                torch.save(self.model.state_dict(), folder / FILE)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -47,7 +44,7 @@ class KeepReference(TrainerCallback):
         """After a resume, `state` is the checkpoint's."""
         if not state.global_step:
             return
-        file = self._file(args, state)
+        file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
         if not file.exists():
             raise SystemExit(f"{file} is not there: --sync_ref_model cannot go on from a checkpoint made without it")
         weights = torch.load(file, map_location="cpu", weights_only=True)

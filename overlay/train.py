@@ -13,6 +13,7 @@ from trl import TrlParser, get_peft_config, get_quantization_config
 
 from overlay.arguments import DataArguments, ModelArguments, SettingError, TrainArguments
 from overlay.arrow import DataError
+from overlay.checkpoints import last_checkpoint
 from overlay.coordinates import Space
 from overlay.dataset import load_dataset
 from overlay.examples import PromptStyle, as_examples
@@ -23,7 +24,7 @@ from overlay.prompt import LANGUAGES, load_template
 from overlay.prompt_length import prompt_lengths, refuse_overlong
 from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS
-from overlay.trainer import GuiGRPOTrainer, last_checkpoint
+from overlay.trainer import GuiGRPOTrainer
 
 ARGUMENTS = (DataArguments, TrainArguments, ModelArguments, JudgeArguments)
 

@@ -1,11 +1,9 @@
 """TRL's GRPOTrainer with what a Qwen2.5-VL run needs and it lacks: a frozen vision tower, and a resume that resumes."""
 
-from pathlib import Path
-
 import torch
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOTrainer
 
+from overlay.checkpoints import WholeCheckpoints
 from overlay.reference import KeepReference
 from overlay.resume import ResumeWeights
 from overlay.reward_log import RewardLog
@@ -20,7 +18,7 @@ def freeze_vision(model: torch.nn.Module) -> int:
     return len(frozen)
 
 
-class GuiGRPOTrainer(RewardLog, ResumeWeights, GRPOTrainer):
+class GuiGRPOTrainer(RewardLog, WholeCheckpoints, ResumeWeights, GRPOTrainer):
     """GRPOTrainer for GUI steps. `freeze_vision_modules`: keep the vision tower as it is."""
 
     def __init__(self, *args, freeze_vision_modules: bool = False, **kwargs):
@@ -28,15 +26,10 @@ class GuiGRPOTrainer(RewardLog, ResumeWeights, GRPOTrainer):
         if freeze_vision_modules and not freeze_vision(self.model):
             raise ValueError(f"--freeze_vision_modules: the model has no module named {VISION!r}")
         if self.args.sync_ref_model:
-            self.add_callback(KeepReference(self.ref_model))
+            self.add_callback(KeepReference(self))
         if self.accelerator.num_processes > 1:
             for model in filter(None, (self.model, self.ref_model)):
                 keep_in_step(self.accelerator.unwrap_model(model))
 
     def _record(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(value)
-
-
-def last_checkpoint(output_dir: str) -> str | None:
-    """The newest checkpoint in output_dir, or None."""
-    return get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None

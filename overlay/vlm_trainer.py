@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from trl.trainer.callbacks import SyncRefModelCallback
 
+from overlay.checkpoints import WholeCheckpoints
 from overlay.once_per_prompt import OncePerPrompt, open_images
 from overlay.processor import limit_pixels
 from overlay.reference import KeepReference
@@ -29,7 +30,7 @@ def extend(base: type, rollout_log_mb: float = 0) -> type:
         if not callable(getattr(base, name, None)):
             raise TypeError(f"{base.__name__} has no {name} any more: overlay/vlm_trainer.py must follow")
 
-    class GuiVLMGRPOTrainer(RewardLog, ResumeWeights, base):
+    class GuiVLMGRPOTrainer(RewardLog, WholeCheckpoints, ResumeWeights, base):
         """VLMGRPOTrainer for GUI steps."""
 
         def __init__(self, *args: Any, **kwargs: Any):
@@ -44,7 +45,7 @@ def extend(base: type, rollout_log_mb: float = 0) -> type:
                 if self.ref_model is None:
                     raise SystemExit("--sync_ref_model needs a reference model: --beta above 0, and no --use_peft")
                 self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
-                self.add_callback(KeepReference(self.ref_model))
+                self.add_callback(KeepReference(self))
             config = self.accelerator.unwrap_model(self.model).config
             # A sampled image token would have no image: processor and model would then disagree on their number.
             tokens = {getattr(config, name, None) for name in IMAGE_TOKENS} - {None}

@@ -5,13 +5,11 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, Qwen2Config, Qwen2ForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 from trl import TrlParser
 
 from benchmarks.judge_server import judge_server
-from overlay.demo.chat import CHAT_TEMPLATE
 from overlay.guards import RunStopped
-from overlay.processor import load_processor
 from overlay.reward_log import statistics
 from overlay.rewards import REWARDS
 from overlay.rollouts import RolloutFile
@@ -36,21 +34,6 @@ def test_statistics_of_a_component():
     assert values["mean"] == pytest.approx(9 / 5)
     assert values["zero_std_groups"] == 3 / 4  # equal, ranked, none known, one known
     assert statistics(torch.tensor([NAN, NAN]), 2) == {"mean": 0.0, "std": 0.0, "zero_std_groups": 1.0}
-
-
-@pytest.fixture
-def reward_model(tiny_model_dir, tmp_path):
-    """Folder of a tiny reward model with one score."""
-    tokenizer = load_processor(str(tiny_model_dir)).tokenizer
-    config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
-        num_key_value_heads=2, num_labels=1, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    Qwen2ForSequenceClassification(config).save_pretrained(tmp_path / "reward")
-    tokenizer.chat_template = CHAT_TEMPLATE
-    tokenizer.save_pretrained(tmp_path / "reward")
-    return tmp_path / "reward"
 
 
 @pytest.fixture
