@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from overlay.parallel import ordered_map
 from overlay.rows import RowError, parse_row
 
 SHOWN = 20
+BUDGETS = (1024, 2048, 4096, 8192, 16384)
 CHUNK = 64
 COORDINATES = ("click", "long_click", "swipe")
 
@@ -146,6 +148,9 @@ def main() -> int:
         lengths = sorted(token_lengths(args.data, args.images, args.processor, args.max_pixels))
         quantiles = {q: lengths[min(len(lengths) - 1, int(q / 100 * len(lengths)))] for q in (0, 50, 95, 99, 100)}
         print("prompt tokens: " + json.dumps({f"p{q}": value for q, value in quantiles.items()}))
+        print("rows that a --max_prompt_length keeps:")
+        for budget in BUDGETS:
+            print(f"  {bisect_right(lengths, budget):>9,}  {budget}")
     for number, reason in tally.problems[:SHOWN]:
         print(f"{args.data}:{number}: {reason}", file=sys.stderr)
     if tally.problems or not tally.rows:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from trl import GRPOConfig, ModelConfig
 
+from overlay.budget import MODES, BudgetArguments
 from overlay.coordinates import SPACES, CoordinateArguments
 from overlay.rollouts import RolloutArguments
 
@@ -17,7 +18,7 @@ class SettingError(ValueError):
 
 
 @dataclass
-class DataArguments(CoordinateArguments):
+class DataArguments(CoordinateArguments, BudgetArguments):
     """What to train on, and how it is shown to the model."""
 
     data_file_paths: str = field(default="", metadata={"help": "Data files (JSONL), separated by ':'."})
@@ -52,6 +53,8 @@ class DataArguments(CoordinateArguments):
             raise SettingError(f"--task_type {self.task_type!r} is unknown here; use gui, or leave it out")
         if self.coordinate_space not in SPACES:
             raise SettingError(f"--coordinate_space {self.coordinate_space!r} is none of {', '.join(SPACES)}")
+        if self.overlong not in MODES:
+            raise SettingError(f"--overlong {self.overlong!r} is none of {', '.join(MODES)}")
         if self.min_pixels > self.max_pixels:
             raise SettingError(f"--min_pixels {self.min_pixels} is larger than --max_pixels {self.max_pixels}")
 
@@ -61,7 +64,7 @@ class TrainArguments(RolloutArguments, GRPOConfig):
     """TRL's GRPOConfig with VLM-R1's `max_prompt_length` and a log of completions that is on."""
 
     max_prompt_length: int | None = field(
-        default=None, metadata={"help": "Largest prompt in tokens, text and images together; longer rows are refused."}
+        default=None, metadata={"help": "Largest prompt in tokens, text and images together; see --overlong."}
     )
     log_completions: bool = field(
         default=True, metadata={"help": "Keep each logged step's completions in output_dir/completions (Parquet)."}

@@ -3,14 +3,14 @@
 Used as a dataset transform, so nothing is copied and no image is decoded before its step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets import Dataset
 from PIL import Image
 
 from overlay.arrow import DataError
-from overlay.coordinates import NOTES, ORIGINAL, Scale, Space, image_size, rescale_action
+from overlay.coordinates import NOTES, ORIGINAL, Scale, Space, image_size, rescale_action, seen_size
 from overlay.prompt import MARK, SCREENS, SCREENS_MARK, place_images
 
 
@@ -45,27 +45,44 @@ class PromptStyle:
         note = NOTES[self.language] if self.space.name == "norm1000" else ""
         return [{"role": "user", "content": place_images(note + self.question(problem), images, self.images_first)}]
 
-    def scale(self, paths: list[str], source: str) -> Scale:
-        """Scale of the current screen, the last image of a row. DataError when it cannot be read."""
+    def scale(self, paths: list[str], source: str, max_pixels: int = 0) -> Scale:
+        """Scale of the current screen, the last image of a row; `max_pixels` where the row has a limit of its own.
+        DataError when it cannot be read."""
         if self.space.name == "original" or not paths:
             return 1.0, 1.0
+        space = replace(self.space, max_pixels=max_pixels) if max_pixels else self.space
         try:
-            return self.space.scale(*image_size(paths[-1]))
+            return space.scale(*image_size(paths[-1]))
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{source}: image {paths[-1]}: {error}") from error
 
 
-def open_image(path: str, source: str) -> Image.Image:
-    """RGB image of a row; DataError names the row when the file is missing or broken."""
+def open_image(path: str, source: str, max_pixels: int = 0) -> Image.Image:
+    """RGB image of a row, resized as the processor would under `max_pixels` where the row has a limit of its own;
+    DataError names the row when the file is missing or broken."""
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            whole = image.convert("RGB")
+        if not max_pixels:
+            return whole
+        return whole.resize(seen_size(*whole.size, 0, max_pixels), Image.Resampling.BICUBIC)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{source}: image {path}: {error}") from error
 
 
+def open_once(opened: dict, paths: list[str], source: str, max_pixels: int = 0) -> list[Image.Image]:
+    """A row's images; those that `opened` (path and limit → image) holds are not opened again. A batch holds each
+    prompt once for every generation."""
+    for path in paths:
+        if (path, max_pixels) not in opened:
+            opened[path, max_pixels] = open_image(path, source, max_pixels)
+    return [opened[path, max_pixels] for path in paths]
+
+
 def _columns(batch: dict[str, list], style: PromptStyle) -> dict[str, list]:
-    scales = [style.scale(paths, source) for paths, source in zip(batch["image"], batch["source"], strict=True)]
+    limits = batch.get("max_pixels") or [0] * len(batch["image"])
+    rows = zip(batch["image"], batch["source"], limits, strict=True)
+    scales = [style.scale(paths, source, limit) for paths, source, limit in rows]
     pairs = zip(batch["problem"], batch["image"], strict=True)
     return {
         "prompt": [style.messages(problem, len(paths)) for problem, paths in pairs],
@@ -73,6 +90,7 @@ def _columns(batch: dict[str, list], style: PromptStyle) -> dict[str, list]:
         "coordinate_scale": [list(scale) for scale in scales],
         "accu_reward_method": batch["accu_reward_method"],
         "image_path": batch["image"],
+        "max_pixels": limits,
         "problem": batch["problem"],
         "source": batch["source"],
     }
@@ -83,10 +101,10 @@ def as_examples(dataset: Dataset, style: PromptStyle) -> Dataset:
     coordinate_scale (in the model's space), accu_reward_method, image_path, problem, source."""
 
     def transform(batch: dict[str, list]) -> dict[str, list]:
-        opened = {}  # a batch holds each prompt once for every generation
-        for paths, source in zip(batch["image"], batch["source"], strict=True):
-            opened |= {path: open_image(path, source) for path in paths if path not in opened}
-        return {**_columns(batch, style), "images": [[opened[path] for path in paths] for paths in batch["image"]]}
+        columns = _columns(batch, style)
+        rows = zip(columns["image_path"], columns["source"], columns["max_pixels"], strict=True)
+        opened: dict = {}
+        return {**columns, "images": [open_once(opened, *row) for row in rows]}
 
     return dataset.with_transform(transform)
 

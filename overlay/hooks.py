@@ -9,20 +9,22 @@ from typing import Any
 flags: Any = None  # this run's script arguments, for the hook that upstream calls without them
 
 
-def load_dataset(script_args: Any, question_template: str) -> Any:
-    """Upstream's training dataset from its own script arguments: data_file_paths, image_folders, reward_method,
-    arrow_cache_dir, task_type.
+def load_dataset(script_args: Any, question_template: str, training_args: Any, model_args: Any) -> Any:
+    """Upstream's training dataset from its own arguments: data_file_paths, image_folders, reward_method,
+    arrow_cache_dir, task_type, max_prompt_length.
 
     Rows: prompt (messages), image_path (list), problem, solution (in `<answer>` tags), accu_reward_method, source.
     `--task_type gui` places images at their marks; the other types use upstream's template, images first. A judge is
     set up when a row asks for one.
     """
     from overlay.arrow import DataError
+    from overlay.budget import fit
     from overlay.coordinates import Space
     from overlay.dataset import load_dataset as load
     from overlay.examples import PromptStyle, as_rows
     from overlay.judge.client import configure
     from overlay.judge.settings import JudgeError
+    from overlay.processor import load_processor
     from overlay.prompt import load_template
     from overlay.rewards.accuracy import METHODS
 
@@ -44,6 +46,13 @@ def load_dataset(script_args: Any, question_template: str) -> Any:
         style = PromptStyle(load_template("zh"), space=space)
     else:
         style = PromptStyle(images_first=True, question_template=question_template, space=space)
+    if training_args.max_prompt_length:
+        processor = load_processor(model_args.model_name_or_path, script_args.min_pixels, script_args.max_pixels)
+        try:
+            rank = training_args.process_index
+            rows = fit(rows, style, processor, training_args.max_prompt_length, script_args.overlong, rank)
+        except DataError as error:
+            raise SystemExit(f"data: {error}") from error
     return as_rows(rows, style)
 
 
@@ -68,12 +77,13 @@ def rewards(upstream: dict[str, Callable]) -> Rewards:
 
 def script_arguments(upstream: type) -> type:
     """Upstream's script arguments with the flags of this project."""
+    from overlay.budget import BudgetArguments
     from overlay.coordinates import CoordinateArguments
     from overlay.judge.settings import JudgeArguments, JudgeError
     from overlay.rollouts import RolloutArguments
 
     @dataclass
-    class ScriptArguments(upstream, JudgeArguments, RolloutArguments, CoordinateArguments):
+    class ScriptArguments(upstream, JudgeArguments, RolloutArguments, CoordinateArguments, BudgetArguments):
         def __post_init__(self) -> None:
             global flags
             flags = self

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from overlay.examples import open_image
+from overlay.examples import open_once
 
 
 def open_images(rows: list[dict[str, Any]]) -> None:
@@ -16,12 +16,9 @@ def open_images(rows: list[dict[str, Any]]) -> None:
 
     Upstream takes images from that key when it is there. DataError names the row of a missing or broken image.
     """
-    opened = {}
+    opened: dict = {}
     for row in rows:
-        for path in row.get("image_path") or []:
-            if path not in opened:
-                opened[path] = open_image(path, row["source"])
-        row["image"] = [opened[path] for path in row.get("image_path") or []]
+        row["image"] = open_once(opened, row.get("image_path") or [], row["source"], row.get("max_pixels") or 0)
 
 
 class OncePerPrompt:

@@ -12,11 +12,12 @@ from overlay.examples import PromptStyle
 BATCH = 512
 
 
-def image_tokens(width: int, height: int, processor: Any) -> int:
-    """Tokens of an image of width x height pixels, after the processor's own resize."""
+def image_tokens(width: int, height: int, processor: Any, max_pixels: int | None = None) -> int:
+    """Tokens of an image of width x height pixels, after the processor's own resize, or to `max_pixels`."""
     images = processor.image_processor
     cell = images.patch_size * images.merge_size
-    across, down = seen_size(width, height, images.size["shortest_edge"], images.size["longest_edge"], cell)
+    limit = max_pixels or images.size["longest_edge"]
+    across, down = seen_size(width, height, images.size["shortest_edge"], limit, cell)
     return across * down // cell**2
 
 
@@ -31,23 +32,13 @@ def prompt_lengths(dataset: Dataset, style: PromptStyle, processor: Any) -> list
         encoded = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
         for ids, paths, source in zip(encoded, batch["image"], batch["source"], strict=True):
             # Each image already counts one token: its pad mark in the text.
-            lengths.append(len(ids) + sum(image_tokens(*_size(path, source), processor) - 1 for path in paths))
+            lengths.append(len(ids) + sum(image_tokens(*size_of(path, source), processor) - 1 for path in paths))
     return lengths
 
 
-def _size(path: str, source: str) -> tuple[int, int]:
+def size_of(path: str, source: str) -> tuple[int, int]:
+    """(width, height) of a row's image; DataError names the row when it cannot be read."""
     try:
         return image_size(path)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{source}: image {path}: {error}") from error
-
-
-def refuse_overlong(dataset: Dataset, lengths: list[int], budget: int) -> None:
-    """DataError that names the first rows over the budget, if any is."""
-    over = [i for i, length in enumerate(lengths) if length > budget]
-    if over:
-        shown = ", ".join(f"{dataset[i]['source']} ({lengths[i]} tokens)" for i in over[:3])
-        raise DataError(
-            f"{len(over)} of {len(lengths)} prompts are longer than --max_prompt_length {budget}: {shown}. "
-            "Raise it, lower --max_pixels, or leave those rows out."
-        )

@@ -13,6 +13,7 @@ from trl import TrlParser, get_peft_config, get_quantization_config
 
 from overlay.arguments import DataArguments, ModelArguments, SettingError, TrainArguments
 from overlay.arrow import DataError
+from overlay.budget import fit
 from overlay.checkpoints import last_checkpoint
 from overlay.coordinates import Space
 from overlay.dataset import load_dataset
@@ -21,7 +22,6 @@ from overlay.judge.client import configure
 from overlay.judge.settings import JudgeArguments, JudgeError
 from overlay.processor import load_processor
 from overlay.prompt import LANGUAGES, load_template
-from overlay.prompt_length import prompt_lengths, refuse_overlong
 from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS
 from overlay.trainer import GuiGRPOTrainer
@@ -58,8 +58,8 @@ def main(data: DataArguments, args: TrainArguments, model: ModelArguments, judge
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise SettingError(f"--model_name_or_path {model.model_name_or_path}: {first}") from error
-    if args.max_prompt_length and args.process_index == 0:  # torchrun ends the other ranks with this one
-        refuse_overlong(rows, prompt_lengths(rows, style, processor), args.max_prompt_length)
+    if args.max_prompt_length:
+        rows = fit(rows, style, processor, args.max_prompt_length, data.overlong, args.process_index)
     splits = {"train": rows, "test": None}
     if data.val_split_ratio:
         splits = rows.train_test_split(test_size=data.val_split_ratio, seed=args.seed)

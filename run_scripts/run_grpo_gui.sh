@@ -9,7 +9,8 @@ MODEL="${MODEL:-Qwen/Qwen2.5-VL-3B-Instruct}"         # model folder or hub name
 IMAGES="${IMAGES:-/path/to/tasks}"                    # image folder(s), separated by ':'
 DATA="${DATA:-/path/to/rows.jsonl}"                   # data file(s), separated by ':'
 OUTPUT="${OUTPUT:-runs/gui}"                          # checkpoints and logs; a run found here is resumed
-MAX_PROMPT_LENGTH="${MAX_PROMPT_LENGTH:-4096}"        # tokens, images included (trl)
+MAX_PROMPT_LENGTH="${MAX_PROMPT_LENGTH:-4096}"        # tokens, images included
+OVERLONG="${OVERLONG:-fail}"                          # longer prompts: fail, filter (leave out), shrink (their images)
 MAX_PIXELS="${MAX_PIXELS:-1003520}"                   # of each screenshot; 1,272 tokens for 1080 x 2400
 EPOCHS="${EPOCHS:-2}"
 BATCH="${BATCH:-1}"                                   # completions for each process and step
@@ -49,7 +50,7 @@ case "$BACKEND" in
       --attn_implementation "$ATTENTION" --torch_dtype bfloat16)
     ;;
   trl)
-    program=(-m overlay.train --max_prompt_length "$MAX_PROMPT_LENGTH" --attn_implementation "$ATTENTION" --dtype bfloat16)
+    program=(-m overlay.train --attn_implementation "$ATTENTION" --dtype bfloat16)
     ;;
   *) fail "BACKEND=$BACKEND is neither vlm-r1 nor trl" ;;
 esac
@@ -59,7 +60,7 @@ command=(
   --model_name_or_path "$MODEL"
   --data_file_paths "$DATA" --image_folders "$IMAGES"
   --task_type gui --reward_funcs accuracy format_scaled --reward_method "$METHOD"
-  --max_pixels "$MAX_PIXELS" --max_completion_length 512 --temperature 1.0
+  --max_prompt_length "$MAX_PROMPT_LENGTH" --overlong "$OVERLONG" --max_pixels "$MAX_PIXELS" --max_completion_length 512 --temperature 1.0
   --num_train_epochs "$EPOCHS" --per_device_train_batch_size "$BATCH" --num_generations "$GENERATIONS"
   --beta 0.04 --learning_rate 1e-6 --gradient_checkpointing true --bf16 true --freeze_vision_modules true
   --output_dir "$OUTPUT" --save_steps 100 --logging_steps 1 --report_to tensorboard
