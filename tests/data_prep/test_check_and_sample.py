@@ -28,9 +28,11 @@ def test_check_counts(data, task_tree, monkeypatch, capsys):
 
 def test_check_gives_prompt_lengths(data, task_tree, tiny_model_dir, monkeypatch, capsys):
     assert run(check, monkeypatch, data, "--images", task_tree, "--processor", tiny_model_dir) == 0
-    lengths = json.loads(capsys.readouterr().out.split("prompt tokens: ")[1])
+    lengths, _, budgets = capsys.readouterr().out.split("prompt tokens: ")[1].partition("\n")
+    lengths = json.loads(lengths)
     # A 112x168 screen is 4 x 6 cells of 28 pixels: a row with two has 24 tokens more than a row with one.
     assert lengths["p100"] - lengths["p0"] >= 24
+    assert budgets.splitlines()[-1].split() == ["4", "16384"]  # all rows are within that
 
 
 @pytest.mark.parametrize(
