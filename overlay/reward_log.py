@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 
+from overlay.actions import parse_action
+from overlay.evaluate.metrics import succeeds
 from overlay.guards import Guards
 from overlay.judge import client
+from overlay.rewards.format import HIGHEST, score_format
 from overlay.rollouts import RolloutFile, clean
 
 
@@ -78,8 +81,11 @@ class RewardLog(Guards):
         for name, scores in self._scores.items():
             local = torch.tensor([float("nan") if s is None else s for s in scores], device=self.accelerator.device)
             self._log_component(name, statistics(self.accelerator.gather(local), group))
+        records = self._records(inputs, result)
         if self._rollouts is not None:
-            self._rollouts.write(self._records(inputs, result))
+            self._rollouts.write(records)
+        if not self.model.training:
+            self._log_scores(records)
         if client.current() is not None:
             self._watch_judge(client.current())
         return result
@@ -101,6 +107,21 @@ class RewardLog(Guards):
             }
             for n, (row, text) in enumerate(zip(inputs, texts, strict=True))
         ]
+
+    def _log_scores(self, records: list[dict[str, Any]]) -> None:
+        """Metrics of an evaluation's sampled answers, over the rows whose gold is an action: rule `box`."""
+        flags = []
+        for record in records:
+            text, gold = record["completion"], parse_action(record["solution"] or "")
+            answer = parse_action(text)
+            if gold is not None:
+                typed = answer is not None and answer.type == gold.type
+                flags.append((score_format(text) == HIGHEST, typed, succeeds(answer, gold), True))
+        sums = torch.tensor([[0.0] * 4, *flags], device=self.accelerator.device).sum(0)
+        *right, total = self.accelerator.gather(sums).view(-1, 4).sum(0).tolist()
+        for name, count in zip(("format_rate", "action_type_accuracy", "step_success_rate"), right, strict=True):
+            if total:
+                self._record(name, count / total)
 
     def _watch_judge(self, judge: client.Judge) -> None:
         counts = judge.take_counts()

@@ -1,4 +1,4 @@
-"""Shared parts: a small task tree, rows made from it, and a tiny model folder."""
+"""Shared parts: a small task tree, rows made from it, a tiny model folder, and VLM-R1 with its patches."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from overlay.actions import ACTION_NAMES
+from overlay.patching import Refused, Submodule
 
 # No test may fail because the machine is busy: examples have no deadline, and slow generation is no fault.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -56,6 +57,18 @@ def task_tree(tmp_path: Path) -> Path:
     (root / "10" / "step_x.json").write_text("not looked at")
     (root / "notes" / "step_1.json").write_text("not looked at")
     return root
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory):
+    """Folder of upstream's package at the pin with the series applied, unpacked aside so that the work tree of VLM-R1/
+    stays as it is. Skipped loudly where the submodule cannot be had."""
+    folder = tmp_path_factory.mktemp("vlm-r1")
+    try:
+        Submodule().unpack(folder, "src/open-r1-multimodal")
+    except Refused as refused:
+        pytest.skip(f"NEEDS VLM-R1: {refused}")
+    return folder / "src" / "open-r1-multimodal"
 
 
 @pytest.fixture(scope="session")

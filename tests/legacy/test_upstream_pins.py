@@ -19,19 +19,8 @@ from transformers import (
 
 from data_prep.convert import convert
 from overlay.demo.chat import CHAT_TEMPLATE, SPECIAL
-from overlay.patching import Refused, Submodule
 from overlay.prompt import load_template
 from tests.stock import TASKS, ZERO3, healthy, run_stock
-
-
-@pytest.fixture(scope="session")
-def upstream(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("vlm-r1")
-    try:
-        Submodule().unpack(folder, "src/open-r1-multimodal")
-    except Refused as refused:
-        pytest.skip(f"NEEDS VLM-R1: {refused}")
-    return folder / "src" / "open-r1-multimodal"
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,4 @@
-"""The patched VLM-R1: upstream's tree at the pin with the series applied, unpacked aside so that the work tree of
-VLM-R1/ stays as it is; and its trainer."""
+"""Parts of the trainers' tests: VLM-R1's trainer on the tiny model, and a tiny reward model."""
 
 import shutil
 from pathlib import Path
@@ -12,19 +11,7 @@ from overlay.dataset import load_dataset
 from overlay.demo.chat import CHAT_TEMPLATE
 from overlay.demo.run import TASKS
 from overlay.examples import PromptStyle, as_rows
-from overlay.patching import Refused, Submodule
 from overlay.processor import load_processor
-
-
-@pytest.fixture(scope="session")
-def upstream(tmp_path_factory):
-    """Folder of upstream's package, patched. Skipped loudly where the submodule cannot be had."""
-    folder = tmp_path_factory.mktemp("vlm-r1")
-    try:
-        Submodule().unpack(folder, "src/open-r1-multimodal")
-    except Refused as refused:
-        pytest.skip(f"NEEDS VLM-R1: {refused}")
-    return folder / "src" / "open-r1-multimodal"
 
 
 @pytest.fixture

@@ -107,6 +107,7 @@ def test_the_best_checkpoint_is_named_where_it_is(flags, tmp_path):
         max_steps=2, val_split_ratio=0.02, eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=2,
         metric_for_best_model="eval_reward", greater_is_better="true",
     ))  # fmt: skip
+    assert any("eval_step_success_rate" in entry for entry in trainer.state.log_history)
     best = Path(trainer.state.best_model_checkpoint)
     assert best.is_dir()
     assert best.parent == tmp_path / "run"

@@ -55,7 +55,8 @@ def test_two_ranks_on_rows_of_no_one_and_two_images(upstream, tiny_model_dir, mi
     # Evaluation has its own metrics, and training's log has none of them.
     evaluations = [entry for entry in log if "eval_reward" in entry]
     assert len(evaluations) == 2
-    assert {"eval_rewards/accuracy_reward", "eval_completion_length"} <= set(evaluations[0])
+    names = {"eval_rewards/accuracy_reward", "eval_completion_length", "eval_step_success_rate", "eval_format_rate"}
+    assert names <= set(evaluations[0])
     assert not [entry for entry in log if "loss" in entry and "eval_reward" in entry]
     # Both ranks wrote records of their own.
     assert {path.name for path in tmp_path.glob("debug*")} == {"debug.rank0_format.txt", "debug.rank1_format.txt"}
