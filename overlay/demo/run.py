@@ -85,6 +85,7 @@ def train(out: Path, model: Path, seed: int, steps: int, backend: str) -> Path:
         "--reward_funcs", "accuracy", "format_scaled", "--reward_method", "gui_action",
         "--max_pixels", tiny_model.PIXELS, "--min_pixels", 28 * 28, "--attn_implementation", "sdpa",
         "--num_generations", 8, "--per_device_train_batch_size", 64, "--max_completion_length", 72, "--beta", 0,
+        "--temperature", 1,
         "--max_steps", steps, "--learning_rate", "1e-4", "--lr_scheduler_type", "constant", "--logging_steps", 1,
         "--save_steps", steps, "--save_only_model", "true", "--gradient_checkpointing", "false",
         "--report_to", "tensorboard", "--use_cpu", "--bf16", "false",
