@@ -61,8 +61,8 @@ def _decided(rows: Dataset, style: PromptStyle, processor: Any, budget: int, mod
     files = sorted({entry["filename"] for entry in rows.cache_files})
     images = processor.image_processor
     parts = [
-        files, len(rows), astuple(style), str(processor.tokenizer.name_or_path), len(processor.tokenizer), budget, mode,
-        images.size["shortest_edge"], images.size["longest_edge"],
+        files, len(rows), astuple(style), str(processor.tokenizer.name_or_path), len(processor.tokenizer),
+        processor.chat_template, budget, mode, images.size["shortest_edge"], images.size["longest_edge"],
     ]  # fmt: skip
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     kept = Path(files[0]).parent.with_name(f"budget-{key}.json")

@@ -91,7 +91,7 @@ def script_arguments(upstream: type) -> type:
                 JudgeArguments.__post_init__(self)
             except JudgeError as error:
                 raise SystemExit(str(error)) from error
-            getattr(super(), "__post_init__", lambda: None)()
+            super().__post_init__()
 
     return ScriptArguments
 

@@ -81,11 +81,12 @@ class RewardLog(Guards):
         for name, scores in self._scores.items():
             local = torch.tensor([float("nan") if s is None else s for s in scores], device=self.accelerator.device)
             self._log_component(name, statistics(self.accelerator.gather(local), group))
-        records = self._records(inputs, result)
-        if self._rollouts is not None:
-            self._rollouts.write(records)
-        if not self.model.training:
-            self._log_scores(records)
+        if self._rollouts is not None or not self.model.training:
+            records = self._records(inputs, result)
+            if self._rollouts is not None:
+                self._rollouts.write(records)
+            if not self.model.training:
+                self._log_scores(records)
         if client.current() is not None:
             self._watch_judge(client.current())
         return result
@@ -95,6 +96,7 @@ class RewardLog(Guards):
 
     def _records(self, inputs: list[dict], result: dict[str, Any]) -> list[dict[str, Any]]:
         texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
+        advantages = result["advantages"].tolist()
         columns = ("source", "image_path", "problem", "solution", "coordinate_scale", "accu_reward_method")
         return [
             {
@@ -103,7 +105,7 @@ class RewardLog(Guards):
                 **{name: row.get(name) for name in columns},
                 "completion": text,
                 "rewards": {name: scores[n] for name, scores in self._scores.items()},
-                "advantage": result["advantages"][n].item(),
+                "advantage": advantages[n],
             }
             for n, (row, text) in enumerate(zip(inputs, texts, strict=True))
         ]
