@@ -18,6 +18,7 @@ export GENERATIONS="${GENERATIONS:-8}"
 export METHOD="${METHOD:-llm}"                          # llm: set JUDGE_MODEL, OPENAI_API_BASE and OPENAI_API_KEY
 RDZV="${RDZV:-static}"                                  # static, or c10d for restarts of all nodes
 MAX_RESTARTS="${MAX_RESTARTS:-0}"                       # of the workers after a failure; needs RDZV=c10d
+JOB_ID="${JOB_ID:-gui}"                                 # the same on all nodes, its own for each job on a master's port
 PREFLIGHT="${PREFLIGHT:-1}"                             # 1: check all nodes first; only: nothing else; 0: no
 PREFLIGHT_TIMEOUT="${PREFLIGHT_TIMEOUT:-300}"           # seconds for all nodes to come
 # NCCL_SOCKET_IFNAME, NCCL_IB_HCA and NCCL_IB_GID_INDEX depend on the site: set them where NCCL chooses wrongly.
@@ -42,7 +43,10 @@ case "$RDZV" in
     [[ "$MAX_RESTARTS" == 0 ]] || fail "MAX_RESTARTS=$MAX_RESTARTS: static nodes do not restart together; RDZV=c10d does"
     launch=(--master_addr "$MASTER_ADDR" --master_port "$MASTER_PORT") ;;
   c10d)
-    launch=(--rdzv_backend c10d --rdzv_endpoint "$MASTER_ADDR:$MASTER_PORT" --rdzv_id "${JOB_ID:-gui}"
+    # Symptom: after a restart, workers dial the addresses of dead ones. torchrun makes the workers' store once and hands it
+    # out again, old keys included (pytorch issue 135712); not sharing it gives each attempt its own.
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    launch=(--rdzv_backend c10d --rdzv_endpoint "$MASTER_ADDR:$MASTER_PORT" --rdzv_id "$JOB_ID"
       --max_restarts "$MAX_RESTARTS"
       # Who hosts the store is told, not guessed from host names, which breaks on some clusters.
       --rdzv_conf "is_host=$((NODE_RANK == 0)),join_timeout=$PREFLIGHT_TIMEOUT") ;;
@@ -56,7 +60,7 @@ export HF_DATASETS_CACHE="${HF_DATASETS_CACHE:-$ARROW_CACHE_DIR}"
 
 if [[ "$PREFLIGHT" != 0 && -z "${DRY_RUN:-}" ]]; then
   python -m overlay.preflight --data "$DATA" --model "$MODEL" --output "$OUTPUT" --processes "$NPROC_PER_NODE" \
-    --batch "$BATCH" --generations "$GENERATIONS" --timeout "$PREFLIGHT_TIMEOUT" || exit 1
+    --batch "$BATCH" --generations "$GENERATIONS" --rdzv_id "$JOB_ID" --timeout "$PREFLIGHT_TIMEOUT" || exit 1
   [[ "$PREFLIGHT" != only ]] || exit 0
 fi
 [[ -n "${DRY_RUN:-}" ]] || mkdir -p "$LOGGING_DIR"

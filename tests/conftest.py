@@ -95,8 +95,8 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, demo_rows: Path) ->
     return folder
 
 
-@pytest.fixture
-def reward_model(tiny_model_dir, tmp_path):
+@pytest.fixture(scope="session")
+def reward_model(tiny_model_dir, tmp_path_factory):
     """Folder of a tiny reward model with one score."""
     import torch
     from transformers import Qwen2Config, Qwen2ForSequenceClassification
@@ -110,10 +110,11 @@ def reward_model(tiny_model_dir, tmp_path):
         num_key_value_heads=2, num_labels=1, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     torch.manual_seed(0)
-    Qwen2ForSequenceClassification(config).save_pretrained(tmp_path / "reward")
+    folder = tmp_path_factory.mktemp("models") / "reward"
+    Qwen2ForSequenceClassification(config).save_pretrained(folder)
     tokenizer.chat_template = CHAT_TEMPLATE
-    tokenizer.save_pretrained(tmp_path / "reward")
-    return tmp_path / "reward"
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture

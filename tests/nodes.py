@@ -72,6 +72,10 @@ class Nodes:
         """The node's cable is pulled: packets are lost, connections stay open."""
         ip("-n", f"{self.prefix}-hub", "link", "set", f"port{number}", "down")
 
+    def mend(self, number: int) -> None:
+        """The cable is back."""
+        ip("-n", f"{self.prefix}-hub", "link", "set", f"port{number}", "up")
+
     def close(self) -> None:
         for n in range(self.count):
             self.kill(n)

@@ -5,7 +5,8 @@
 
 Nodes meet at the master's address and port, tell each other what they are, write into the output folder and look for
 the others' files there, and time an all-reduce. Node 0 prints one table; every node prints each failure in one line and
-ends with status 1.
+ends with status 1. A node that comes back to a running job (torchrun's own store is at that port then) is compared with
+what the job's nodes were when it started.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from overlay.preflight.facts import gather
 
 MEGABYTES, TURNS = 64, 5
 SEEN = 30.0  # seconds for a file to show on another node's mount
+RECORD = "preflight.json"  # in the output folder: the nodes' facts
 
 
 class Failed(RuntimeError):
@@ -133,6 +135,19 @@ def table(facts: list[dict[str, str]], speed: list[float], times: list[float]) -
     return view
 
 
+def rejoin(own: dict[str, str], here: Place, output: Path) -> list[str]:
+    """What keeps this node out of the running job, whose nodes' facts are in the output folder."""
+    try:
+        facts = json.loads((output / RECORD).read_text())
+    except OSError as error:
+        return [
+            f"node {here.rank}: the job is running, but {output / RECORD} cannot be read ({error.strerror}): mount the "
+            "job's output folder, or set PREFLIGHT=0 where the job was started so"
+        ]
+    facts[here.rank] = own
+    return checks.differing(facts) + checks.devices(facts)
+
+
 def run(here: Place, args: argparse.Namespace) -> list[str]:
     """All checks; returns the failures, which are the same on every node. Raises Failed where nodes did not meet."""
     numbers = args.processes, args.batch, args.generations
@@ -141,6 +156,9 @@ def run(here: Place, args: argparse.Namespace) -> list[str]:
     except OSError as error:
         own = {"facts": None, "failure": f"node {here.rank}: {error.filename}: {error.strerror}"}
     store = meet(here, args.timeout)
+    if here.rank and store.check([f"torch.rendezvous.{args.rdzv_id}"]):
+        print(f"node {here.rank}: the job is running, this node comes back to it")
+        return [own["failure"]] if own["failure"] else rejoin(own["facts"], here, args.output)
     answers = collect(store, here, "facts", own)
     failures = [answer["failure"] for answer in answers if answer["failure"]]
     if not failures:
@@ -153,6 +171,8 @@ def run(here: Place, args: argparse.Namespace) -> list[str]:
         speed = collect(store, here, "speed", bandwidth(store, here))
         if here.rank == 0:
             Console(width=max(80, 34 + 22 * here.nodes)).print(table(facts, speed, times))
+            if not failures:
+                (args.output / RECORD).write_text(json.dumps(facts, indent=1))
     collect(store, here, "end", True)
     if here.rank == 0:
         time.sleep(1)  # the others read the last values from this process
@@ -168,6 +188,7 @@ def main() -> int:
     parser.add_argument("--processes", required=True, type=int, help="processes on each node")
     parser.add_argument("--batch", required=True, type=int)
     parser.add_argument("--generations", required=True, type=int)
+    parser.add_argument("--rdzv_id", default="gui", help="torchrun's name of the job, to know one that is running")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for all nodes to come")
     args = parser.parse_args()
     try:

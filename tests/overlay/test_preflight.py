@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
 from overlay.preflight import checks
 from tests.stock import ROOT
@@ -104,7 +105,7 @@ class TestRealProcesses:
         assert statuses == [0, 0], failures
         assert failures == [[], []]
         assert all(word in shown for word in ("node 1", "transformers", "VLM-R1", "clock, s", "all-reduce, GB/s"))
-        assert list((tmp_path / "out").iterdir()) == []  # nothing is left behind
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["preflight.json"]  # of its own files nothing
 
     def test_another_commit_and_other_data(self, pair, tmp_path):
         """A clone with a commit of its own, and a data file that differs in one byte."""
@@ -161,6 +162,27 @@ class TestRealProcesses:
         assert statuses == [1]
         assert "cannot be opened on this node" in failures[0][0]
         assert "choose another MASTER_PORT" in failures[0][0]
+
+
+@pytest.mark.integration
+def test_a_node_that_comes_back_is_compared_with_what_the_job_started_with(pair, tmp_path):
+    statuses, *_ = pair()
+    assert statuses == [0, 0]
+    # torchrun's agent on node 0, as its c10d rendezvous leaves its mark.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True)
+    store.set("torch.rendezvous.gui", "state")
+    there = {"start": (1,), "variables": {"MASTER_PORT": str(store.port)}, "timeout": 20}
+    statuses, failures, shown, _ = pair(**there)
+    assert (statuses, failures) == ([0], [[]])
+    assert "node 1: the job is running, this node comes back to it" in shown
+    (tmp_path / "other.jsonl").write_text('{"id": 2}\n')
+    statuses, ((line,),), *_ = pair({"data": tmp_path / "other.jsonl"}, **there)
+    assert statuses == [1]
+    assert line.startswith("node 1 (")
+    assert "the data files differ: copy them again" in line
+    statuses, ((line,),), *_ = pair({"output": tmp_path / "own"}, **there)
+    assert statuses == [1]
+    assert f"{tmp_path / 'own' / 'preflight.json'} cannot be read (No such file or directory): mount" in line
 
 
 def test_the_copied_folders_are_those_of_the_project():

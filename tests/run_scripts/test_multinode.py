@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -40,20 +42,19 @@ def nodes():
         each.close()
 
 
-@pytest.fixture
-def settings(tiny_model_dir, demo_rows, reward_model, tmp_path):
-    """Function: variables of a run that writes to `name`, and make's command for it."""
+@pytest.fixture(scope="module")
+def settings(tiny_model_dir, demo_rows, reward_model):
+    """Function: variables of a run that writes to the folder `output`, and make's command for it."""
 
-    def make(name, world, root=ROOT, **changed):
-        flags = (
-            FLAGS | {"reward_funcs": reward_model} | changed.pop("flags", {})
-        )  # it ranks what an untrained model says
+    def make(output, world, root=ROOT, **changed):
+        # A reward model ranks what an untrained model says.
+        flags = FLAGS | {"reward_funcs": reward_model} | changed.pop("flags", {})
         line = " ".join(f"--{flag} {value}" for flag, value in flags.items())
         variables = {
             "MODEL": str(tiny_model_dir), "DATA": str(demo_rows), "IMAGES": str(TASKS / "train"), "BACKEND": "trl",
-            "OUTPUT": str(tmp_path / name), "METHOD": "gui_action", "MAX_PROMPT_LENGTH": "2000", "NPROC_PER_NODE": "1",
+            "OUTPUT": str(output), "METHOD": "gui_action", "MAX_PROMPT_LENGTH": "2000", "NPROC_PER_NODE": "1",
             "BATCH": "2", "GENERATIONS": str(2 * world), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-            "PREFLIGHT_TIMEOUT": "120", "ARROW_CACHE_DIR": str(tmp_path / "arrow"), "MASTER_PORT": "29555",
+            "PREFLIGHT_TIMEOUT": "120", "ARROW_CACHE_DIR": str(output.parent / "arrow"), "MASTER_PORT": "29555",
             "PYTHONPATH": f"{ROOT}/tests/gloo", "NCCL_DEBUG": "WARN",
         } | changed  # fmt: skip
         return variables, ["make", "-C", str(root), "-o", f"{VENV}/.ready", f"VENV={VENV}", f"ARGS={line}"]
@@ -61,16 +62,27 @@ def settings(tiny_model_dir, demo_rows, reward_model, tmp_path):
     return make
 
 
-def launch(nodes, variables, command, tmp_path, **extra):
-    """The same command on every node, as a scheduler starts it: RANK, NNODES, MASTER_ADDR, MASTER_PORT."""
-    return [
-        nodes.start(
-            n, [*command, *TRAIN], tmp_path / f"{Path(variables['OUTPUT']).name}-node{n}.log",
-            **variables, RANK=str(n), NNODES=str(nodes.count), MASTER_ADDR=nodes.address(0), NODE_ADDR=nodes.address(n),
-            GLOO_SOCKET_IFNAME="eth0", **extra,
-        )
-        for n in range(nodes.count)
-    ]  # fmt: skip
+def start(nodes, number, variables, command):
+    """The command on one node, as a scheduler starts it: RANK, NNODES, MASTER_ADDR, MASTER_PORT."""
+    return nodes.start(
+        number, [*command, *TRAIN], log_of(variables["OUTPUT"], number), **variables, RANK=str(number),
+        NNODES=str(nodes.count), MASTER_ADDR=nodes.address(0), NODE_ADDR=nodes.address(number),
+        GLOO_SOCKET_IFNAME="eth0",
+    )  # fmt: skip
+
+
+def launch(nodes, variables, command):
+    """The same command on every node."""
+    return [start(nodes, number, variables, command) for number in range(nodes.count)]
+
+
+def log_of(output, number):
+    return Path(f"{output}-node{number}.log")
+
+
+def logs(output):
+    """What the nodes of a run printed."""
+    return "".join(path.read_text(errors="replace") for path in sorted(output.parent.glob(f"{output.name}-node*.log")))
 
 
 def alone(variables, command, processes, port):
@@ -98,10 +110,6 @@ def assert_same(first, second, steps=4):
         assert left == pytest.approx(right, abs=1e-4)
 
 
-def logs(tmp_path, name):
-    return "".join(path.read_text(errors="replace") for path in sorted(tmp_path.glob(f"{name}-node*.log")))
-
-
 @pytest.fixture
 def patched_clone(tmp_path):
     """A clone of the project with this work tree's files and the patches on its VLM-R1/."""
@@ -122,47 +130,116 @@ def patched_clone(tmp_path):
 def test_nodes_train_as_one_node_does(count, backend, nodes, settings, tmp_path, request):
     root = request.getfixturevalue("patched_clone") if backend == "vlm-r1" else ROOT
     flags = {"flags": {"max_steps": 2, DTYPE[backend]: "float32"}, "BACKEND": backend, "root": root}
-    variables, command = settings("many", count, **flags)
-    assert wait(launch(nodes(count), variables, command, tmp_path), 400) == [0] * count, logs(tmp_path, "many")[-5000:]
-    alone(*settings("one", count, **flags), count, 29661)
-    assert_same(tmp_path / "many", tmp_path / "one", 2)
-    shown = logs(tmp_path, "many")
+    many, one = tmp_path / "many", tmp_path / "one"
+    assert wait(launch(nodes(count), *settings(many, count, **flags)), 400) == [0] * count, logs(many)[-5000:]
+    alone(*settings(one, count, **flags), count, 29661)
+    assert_same(many, one, 2)
+    shown = logs(many)
     assert f"node 1 of {count}, master 10.77.0.1:29555 (from NNODES, RANK)" in shown
     assert "all-reduce, GB/s" in shown
     # Logs of every rank by node, TensorBoard from rank 0 only.
-    folder = tmp_path / "many" / "logs"
+    folder = many / "logs"
     assert sorted(path.name for path in folder.glob("node*")) == [f"node{n}" for n in range(count)]
     assert all(list((folder / f"node{n}").rglob("stderr.log")) for n in range(count))
     assert len(list((folder / "tensorboard").rglob("events.out.tfevents.*"))) == 1
 
 
-def until_checkpoint(processes, output, step):
-    """Wait until the run has saved `step`."""
-    deadline = time.monotonic() + 240
-    while not (output / f"checkpoint-{step}").exists():
-        assert all(process.poll() is None for process in processes), "a node ended too early"
+SIX = {"flags": {"max_steps": 6, "dtype": "float32"}}
+
+
+@pytest.fixture(scope="module")
+def whole(settings, tmp_path_factory):
+    """Output folder of a run of six steps on two ranks of one node that nothing disturbed."""
+    output = tmp_path_factory.mktemp("whole") / "run"
+    alone(*settings(output, 2, **SIX), 2, 29662)
+    return output
+
+
+def until(true, seconds=240):
+    """Wait for what must come."""
+    deadline = time.monotonic() + seconds
+    while not true():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
+def until_checkpoint(processes, output, step):
+    """Wait until the run has saved `step`."""
+    until(lambda: (output / f"checkpoint-{step}").exists() or any(process.poll() is not None for process in processes))
+    assert (output / f"checkpoint-{step}").exists(), "a node ended too early"
+
+
 @pytest.mark.parametrize("fault", ["kill", "cut"])
-def test_a_node_that_is_lost_ends_the_run_which_then_resumes(fault, nodes, settings, tmp_path):
-    flags = {"flags": {"max_steps": 6, "dtype": "float32"}}
-    variables, command = settings("lost", 2, **flags)
+def test_a_node_that_is_lost_ends_the_run_which_then_resumes(fault, nodes, settings, whole, tmp_path):
+    lost = tmp_path / "lost"
+    variables, command = settings(lost, 2, **SIX)
     pair = nodes(2)
-    processes = launch(pair, variables, command, tmp_path)
-    until_checkpoint(processes, tmp_path / "lost", 2)
+    processes = launch(pair, variables, command)
+    until_checkpoint(processes, lost, 2)
     getattr(pair, fault)(1)
     # --ddp_timeout is 25 s; a node without power is noticed at once.
     statuses = wait(processes[:1] if fault == "kill" else processes, 150)
     assert all(status != 0 for status in statuses)
-    shown = logs(tmp_path, "lost")
     if fault == "cut":
-        assert "no progress for 2" in shown, shown[-4000:]
+        assert "no progress for 2" in logs(lost), logs(lost)[-4000:]
     pair.close()
-    again = nodes(2)
     # A node that comes back: the same command on both.
-    assert wait(launch(again, variables, command, tmp_path), 300) == [0, 0], logs(tmp_path, "lost")[-5000:]
-    assert "resuming from" in logs(tmp_path, "lost")
-    alone(*settings("whole", 2, **flags), 2, 29662)
-    assert_same(tmp_path / "lost", tmp_path / "whole", 6)
+    assert wait(launch(nodes(2), variables, command), 300) == [0, 0], logs(lost)[-5000:]
+    assert "resuming from" in logs(lost)
+    assert_same(lost, whole, 6)
+
+
+def workers(pair, number):
+    """Process ids of training on a node: torchrun's children have LOCAL_RANK."""
+    pids = subprocess.run(["ip", "netns", "pids", pair.name(number)], capture_output=True, text=True, check=True)
+    found = set()
+    for pid in pids.stdout.split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            if b"LOCAL_RANK=" in Path(f"/proc/{pid}/environ").read_bytes():
+                found.add(int(pid))
+    return found
+
+
+def signal_all(pids, what):
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
+
+
+def restart_late(pair, number, dead):
+    """Hold the node's new workers up: the others are first where they meet, and must not find the dead ones' addresses
+    there (gloo's side with the lower address is called by the other)."""
+    until(lambda: workers(pair, number) - dead)
+    new = workers(pair, number) - dead
+    signal_all(new, signal.SIGSTOP)
+    time.sleep(10)
+    signal_all(new, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("fault", ["dead worker", "hanging worker", "lost node", "cut node"])
+def test_all_nodes_restart_in_place(fault, nodes, settings, whole, tmp_path):
+    """RDZV=c10d: torchrun starts the workers of all nodes again, and a node that comes back joins the running job."""
+    again = tmp_path / "again"
+    variables, command = settings(again, 2, RDZV="c10d", MAX_RESTARTS="1", **SIX)
+    pair = nodes(2)
+    processes = launch(pair, variables, command)
+    until_checkpoint(processes, again, 2)
+    if fault == "lost node":
+        pair.kill(1)
+        processes[1] = start(pair, 1, variables, command)
+    elif fault == "cut node":
+        pair.cut(1)
+        until(lambda: "no progress for 2" in logs(again))
+        pair.mend(1)
+    elif fault == "hanging worker":
+        signal_all(workers(pair, 1), signal.SIGSTOP)
+    else:
+        signal_all(dead := workers(pair, 0), signal.SIGKILL)
+        restart_late(pair, 0, dead)
+    assert wait(processes, 300) == [0, 0], logs(again)[-5000:]
+    shown = logs(again)
+    assert "resuming from" in shown
+    assert "connectFullMesh failed" not in shown  # each attempt has a store of its own
+    assert ("no progress for 2" in shown) == (fault in ("hanging worker", "cut node"))
+    assert ("the job is running, this node comes back to it" in shown) == (fault == "lost node")
+    assert_same(again, whole, 6)
