@@ -54,10 +54,12 @@ def test_compose():
         assert any(service["environment"][name].startswith(folder) for folder in mounted)
 
 
-def test_sbatch_starts_one_launcher_on_each_node(tmp_path):
-    """With a stand-in srun, which runs the command as Slurm does: once a node, with SLURM_NODEID."""
+@pytest.mark.parametrize(("failing", "status"), [(0, 0), (2, 0), (3, 1)])
+def test_sbatch_starts_one_launcher_on_each_node(failing, status, tmp_path):
+    """With a stand-in srun, which runs the command as Slurm does: once a node, with SLURM_NODEID; first starts fail."""
     (tmp_path / "srun").write_text(
-        "#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\n"
+        f"#!/bin/bash\necho >>{tmp_path}/starts\n[[ $(wc -l <{tmp_path}/starts) -gt {failing} ]] || exit 1\n"
+        "while [[ $1 == --* ]]; do shift; done\n"
         'for id in 0 1; do SLURM_NNODES=2 SLURM_NODEID=$id SLURM_JOB_NODELIST="gpu[1-2]" "$@" || exit 1; done\n'
     )
     (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'gpu1\\ngpu2\\n'\n")
@@ -69,7 +71,10 @@ def test_sbatch_starts_one_launcher_on_each_node(tmp_path):
         ["bash", str(SCRIPTS / "slurm.sbatch")], capture_output=True, text=True, cwd=ROOT,
         env=clean() | {"PATH": f"{tmp_path}:{PATH}", "DRY_RUN": "1", "BACKEND": "trl"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
+    assert done.stderr.count("of 3 failed") == failing
+    if status:
+        return
     lines = [shlex.split(line) for line in done.stderr.splitlines() if line.startswith("torchrun")]
     assert [line[line.index("--node_rank") + 1] for line in lines] == ["0", "1"]
     assert all(line[line.index("--master_addr") + 1] == "gpu1" for line in lines)
