@@ -24,7 +24,7 @@ DTYPE = {"trl": "dtype", "vlm-r1": "torch_dtype"}
 FLAGS = {
     "bf16": "false", "attn_implementation": "sdpa", "max_pixels": 84 * 112, "min_pixels": 784,
     "max_completion_length": 4, "max_steps": 4, "save_steps": 1, "learning_rate": 1e-3, "warmup_steps": 0,
-    "gradient_checkpointing": "false", "ddp_timeout": 25, "report_to": "tensorboard",
+    "gradient_checkpointing": "false", "report_to": "tensorboard",
 }  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def test_nodes_train_as_one_node_does(count, backend, nodes, settings, tmp_path,
     assert len(list((folder / "tensorboard").rglob("events.out.tfevents.*"))) == 1
 
 
-SIX = {"flags": {"max_steps": 6, "dtype": "float32"}}
+SIX = {"flags": {"max_steps": 6, "dtype": "float32", "ddp_timeout": 40}}
 
 
 @pytest.fixture(scope="module")
@@ -177,11 +177,11 @@ def test_a_node_that_is_lost_ends_the_run_which_then_resumes(fault, nodes, setti
     processes = launch(pair, variables, command)
     until_checkpoint(processes, lost, 2)
     getattr(pair, fault)(1)
-    # --ddp_timeout is 25 s; a node without power is noticed at once.
+    # A node without power is noticed at once, a cable after nine tenths of --ddp_timeout.
     statuses = wait(processes[:1] if fault == "kill" else processes, 150)
     assert all(status != 0 for status in statuses)
     if fault == "cut":
-        assert "no progress for 2" in logs(lost), logs(lost)[-4000:]
+        assert "no progress for" in logs(lost), logs(lost)[-4000:]
     pair.close()
     # A node that comes back: the same command on both.
     assert wait(launch(nodes(2), variables, command), 300) == [0, 0], logs(lost)[-5000:]
@@ -229,7 +229,7 @@ def test_all_nodes_restart_in_place(fault, nodes, settings, whole, tmp_path):
         processes[1] = start(pair, 1, variables, command)
     elif fault == "cut node":
         pair.cut(1)
-        until(lambda: "no progress for 2" in logs(again))
+        until(lambda: "no progress for" in logs(again))
         pair.mend(1)
     elif fault == "hanging worker":
         signal_all(workers(pair, 1), signal.SIGSTOP)
@@ -240,6 +240,6 @@ def test_all_nodes_restart_in_place(fault, nodes, settings, whole, tmp_path):
     shown = logs(again)
     assert "resuming from" in shown
     assert "connectFullMesh failed" not in shown  # each attempt has a store of its own
-    assert ("no progress for 2" in shown) == (fault in ("hanging worker", "cut node"))
+    assert ("no progress for" in shown) == (fault in ("hanging worker", "cut node"))
     assert ("the job is running, this node comes back to it" in shown) == (fault == "lost node")
     assert_same(again, whole, 6)
