@@ -78,6 +78,11 @@ def defaults(arguments: Any) -> dict[str, Any]:
     return {f.name: f.default for f in fields(arguments) if f.default_factory is MISSING} | made
 
 
+def _nothing(value: Any) -> bool:
+    """Empty, or a dictionary of empty values: what some releases make of a default None or ""."""
+    return not (any(value.values()) if isinstance(value, dict) else value)
+
+
 def refuse(backend: str, *arguments: Any) -> None:
     """Raise SettingError when one of a backend's parsed `arguments` asks for what would do nothing."""
     evaluates = any(getattr(part, "eval_strategy", "no") != "no" for part in arguments)
@@ -86,5 +91,6 @@ def refuse(backend: str, *arguments: Any) -> None:
             reason = REFUSED[backend].get(name)
             if reason is None or (name == "do_eval" and evaluates):  # the config class sets do_eval by itself
                 continue
-            if getattr(part, name) != default:
-                raise SettingError(f"--{name} {getattr(part, name)}: not in BACKEND={backend}: {reason}")
+            value = getattr(part, name)
+            if value != default and not (_nothing(value) and _nothing(default)):
+                raise SettingError(f"--{name} {value}: not in BACKEND={backend}: {reason}")

@@ -10,7 +10,8 @@ a line that names it. An argument that is neither fails the test.
 import ast
 import sys
 import tempfile
-from dataclasses import fields
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,25 @@ def test_the_configs_own_changes_are_not_taken_for_the_users(tmp_path, monkeypat
     """TrainingArguments rewrites some of its fields (do_eval, fsdp ...)."""
     args = ARGUMENTS[1](output_dir=str(tmp_path), use_cpu=True, bf16=False, eval_strategy="epoch", eval_steps=1)
     refuse("trl", args)
+
+
+@pytest.mark.parametrize(
+    ("fsdp", "config", "refused"),
+    [
+        ("", None, None),
+        ([], {"min_num_params": 0, "xla": False}, None),  # transformers 4.49 writes this for the defaults
+        (["full_shard"], None, r"--fsdp \['full_shard'\]: not in BACKEND=vlm-r1"),
+        ([], {"min_num_params": 0, "xla": True}, "--fsdp_config .*: not in BACKEND=vlm-r1"),
+    ],
+)
+def test_an_older_releases_empty_settings_are_not_taken_for_the_users(fsdp, config, refused):
+    @dataclass
+    class Old:
+        fsdp: object = ""
+        fsdp_config: dict | None = None
+
+    with pytest.raises(SettingError, match=refused) if refused else nullcontext():
+        refuse("vlm-r1", Old(fsdp, config))
 
 
 if __name__ == "__main__":
