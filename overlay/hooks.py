@@ -1,10 +1,20 @@
 """The one module that patched upstream lines call. Heavy imports happen inside the calls."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Settings that cannot work end the run with their one line."""
+    try:
+        yield
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 def load_dataset(script_args: Any, question_template: str, training_args: Any, model_args: Any) -> Any:
@@ -15,12 +25,10 @@ def load_dataset(script_args: Any, question_template: str, training_args: Any, m
     `--task_type gui` places images at their marks; the other types use upstream's template, images first. A judge is
     set up when a row asks for one. Settings that this backend cannot follow are refused here.
     """
-    from overlay.refused import SettingError, refuse
+    from overlay.refused import refuse
 
-    try:
+    with _refusals():
         refuse("vlm-r1", script_args, training_args, model_args)
-    except SettingError as error:
-        raise SystemExit(str(error)) from error
     files = script_args.data_file_paths, script_args.image_folders, script_args.reward_method
     return _rows(files, script_args, question_template, training_args, model_args)
 
@@ -28,32 +36,27 @@ def load_dataset(script_args: Any, question_template: str, training_args: Any, m
 def trainer_class(base: type, script_args: Any, question_template: str, training_args: Any, model_args: Any) -> type:
     """Upstream's trainer class with what it lacks, and with the held-out rows of `--eval_data_file_paths`."""
     from overlay.held_out import files_of
-    from overlay.refused import SettingError
     from overlay.vlm_trainer import extend
 
-    try:
+    with _refusals():
         files, held_out = files_of(script_args), None
-    except SettingError as error:
-        raise SystemExit(str(error)) from error
     if files and training_args.eval_strategy != "no":
         held_out = _rows(files, script_args, question_template, training_args, model_args)
     return extend(base, script_args, held_out)
 
 
 def _rows(files: tuple, script_args: Any, question_template: str, training_args: Any, model_args: Any) -> Any:
-    from overlay.arrow import DataError
     from overlay.budget import fit
     from overlay.coordinates import Space
     from overlay.dataset import load_dataset as load
     from overlay.examples import PromptStyle, as_rows
     from overlay.judge.client import configure
-    from overlay.judge.settings import JudgeError
     from overlay.processor import load_processor
     from overlay.prompt import load_template
     from overlay.rewards.accuracy import METHODS
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
-    try:
+    with _refusals():
         space = Space(script_args.coordinate_space, script_args.min_pixels, script_args.max_pixels)
         if script_args.task_type == "gui":
             style = PromptStyle(load_template("zh"), space=space)
@@ -66,10 +69,6 @@ def _rows(files: tuple, script_args: Any, question_template: str, training_args:
             processor = load_processor(model_args.model_name_or_path, script_args.min_pixels, script_args.max_pixels)
             rank = training_args.process_index
             rows = fit(rows, style, processor, training_args.max_prompt_length, script_args.overlong, rank)
-    except (DataError, JudgeError) as error:
-        raise SystemExit(f"data: {error}") from error
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
     return as_rows(rows, style, answer_tags=True)
 
 
@@ -105,12 +104,10 @@ def script_arguments(upstream: type) -> type:
     @dataclass
     class ScriptArguments(upstream, *own):
         def __post_init__(self) -> None:
-            try:
+            with _refusals():
                 for part in own:
                     if hasattr(part, "__post_init__"):
                         part.__post_init__(self)
-            except ValueError as error:
-                raise SystemExit(str(error)) from error
 
     return ScriptArguments
 
