@@ -137,13 +137,13 @@ def table(facts: list[dict[str, str]], speed: list[float], times: list[float]) -
 
 def rejoin(own: dict[str, str], here: Place, output: Path) -> list[str]:
     """What keeps this node out of the running job, whose nodes' facts are in the output folder."""
+    path, cure = output / RECORD, "mount the job's output folder, or set PREFLIGHT=0 where the job was started so"
     try:
-        facts = json.loads((output / RECORD).read_text())
-    except OSError as error:
-        return [
-            f"node {here.rank}: the job is running, but {output / RECORD} cannot be read ({error.strerror}): mount the "
-            "job's output folder, or set PREFLIGHT=0 where the job was started so"
-        ]
+        facts = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        return [f"node {here.rank}: the job is running, but {path} cannot be read ({error}): {cure}"]
+    if len(facts) != here.nodes:
+        return [f"node {here.rank}: NNODES={here.nodes}, but {path} is of a job of {len(facts)} nodes: {cure}"]
     facts[here.rank] = own
     return checks.differing(facts) + checks.devices(facts)
 

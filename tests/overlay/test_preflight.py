@@ -182,7 +182,12 @@ def test_a_node_that_comes_back_is_compared_with_what_the_job_started_with(pair,
     assert "the data files differ: copy them again" in line
     statuses, ((line,),), *_ = pair({"output": tmp_path / "own"}, **there)
     assert statuses == [1]
-    assert f"{tmp_path / 'own' / 'preflight.json'} cannot be read (No such file or directory): mount" in line
+    assert f"{tmp_path / 'own' / 'preflight.json'} cannot be read ([Errno 2] No such file or directory" in line
+    assert line.endswith("mount the job's output folder, or set PREFLIGHT=0 where the job was started so")
+    statuses, ((line,),), *_ = pair(nodes=3, **there)
+    assert statuses == [1]
+    assert "node 1: NNODES=3, but " in line
+    assert "is of a job of 2 nodes" in line
 
 
 def test_the_copied_folders_are_those_of_the_project():
