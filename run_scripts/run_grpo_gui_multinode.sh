@@ -44,7 +44,8 @@ case "$RDZV" in
     launch=(--master_addr "$MASTER_ADDR" --master_port "$MASTER_PORT") ;;
   c10d)
     # Symptom: after a restart, workers dial the addresses of dead ones. torchrun makes the workers' store once and hands it
-    # out again, old keys included (pytorch issue 135712); not sharing it gives each attempt its own.
+    # out again, old keys included (pytorch issue 135712); not sharing it gives each attempt its own. Drop
+    # this when torchrun makes a store for each attempt.
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     launch=(--rdzv_backend c10d --rdzv_endpoint "$MASTER_ADDR:$MASTER_PORT" --rdzv_id "$JOB_ID"
       --max_restarts "$MAX_RESTARTS"
