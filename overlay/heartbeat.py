@@ -4,7 +4,8 @@ Symptom: a rank that hangs (a judge, a disk, a lost node) leaves the others in a
 names nobody; NCCL's watchdog aborts the process with a stack of C++ frames. Here every rank writes where it stands into
 the process group's store, and a thread that sees no progress for nine tenths of `--ddp_timeout` names the ranks
 furthest behind and exits, so that torchrun ends or restarts the run. Nine tenths, to speak before the collective's own
-timeout does.
+timeout does. All ranks reach that limit at about the same time, the hanging one too; torchrun ends the others when the
+first exits, so at least one speaks, and it can be any.
 """
 
 import json
@@ -78,12 +79,13 @@ class Heartbeat:
         while not self.stopped.wait(min(1.0, self.seconds / 10)):
             idle = time.monotonic() - self.changed
             if idle > SHARE * self.seconds:
-                print(
+                reason = (
                     f"rank {self.rank}: no progress for {idle:.0f} s in step {self.step} (--ddp_timeout "
                     f"{self.seconds:.0f}): {self._asked()}. The run ends; start it again to go on from the last "
-                    "checkpoint",
-                    file=sys.stderr, flush=True,
-                )  # fmt: skip
+                    "checkpoint\n"
+                )
+                sys.stderr.write(reason)  # one write with its newline: the ranks share the terminal, and speak at once
+                sys.stderr.flush()
                 os._exit(STATUS)
 
 

@@ -57,7 +57,8 @@ def run(tmp_path, model, rows, what, seconds):
 def test_a_rank_that_hangs_is_named(tiny_model_dir, demo_rows, tmp_path):
     done, took = run(tmp_path, tiny_model_dir, demo_rows, "time.sleep(1000)", 20)
     assert done.returncode != 0
-    reason = re.search(r"rank 0: no progress for (1[89]|2\d) s in step 2 .*", done.stderr)
+    # whichever rank is first to its limit speaks, and torchrun ends the other
+    reason = re.search(r"rank [01]: no progress for (1[89]|2\d) s in step 2 .*", done.stderr)
     assert reason, done.stderr[-3000:]
     assert re.search(r"waiting for rank 1 on \S+ \(in stuck, step 2\)", reason[0])
     assert took < 150
