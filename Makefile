@@ -87,12 +87,12 @@ preflight: $(VENV)/.ready ## Only check the nodes of train-multinode: versions, 
 merge: $(VENV)/.ready ## Merge a LoRA adapter into its base model: ADAPTER= OUT=
 	$(call need,ADAPTER,folder of the adapter)
 	$(call need,OUT,folder to write)
-	$(PY) -m overlay.merge "$(ADAPTER)" "$(OUT)"
+	$(PY) -m overlay.model.adapter "$(ADAPTER)" "$(OUT)"
 
 .PHONY: rollouts
 rollouts: $(VENV)/.ready ## Page of a run's sampled completions with their rewards: RUN= [LAST=300]
 	$(call need,RUN,training output folder)
-	$(PY) -m overlay.evaluate.rollouts "$(RUN)" --last $(or $(LAST),300)
+	$(PY) -m overlay.pages.rollouts "$(RUN)" --last $(or $(LAST),300)
 
 ##@ After training
 
@@ -117,7 +117,7 @@ eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or
 
 .PHONY: play
 play: $(VENV)/.ready ## Let a model play MiniWoB++ tasks in Chromium: MODEL= or URL= [NAME=] [EPISODES=3 OUT= ARGS=]
-	$(PY) -m overlay.evaluate.play $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) \
+	$(PY) -m overlay.live.play $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) \
 		--episodes $(or $(EPISODES),3) --out "$(or $(OUT),$(RUNS)/play)" $(ARGS)
 
 ##@ Image
@@ -125,7 +125,7 @@ play: $(VENV)/.ready ## Let a model play MiniWoB++ tasks in Chromium: MODEL= or 
 .PHONY: docker
 docker: ## Build the training image from committed files: [IMAGE=name BUILD_ARGS="--build-arg ..."]
 	rm -rf "$(RUNS)/image"
-	$(PYTHON) -m overlay.exported "$(RUNS)/image"
+	$(PYTHON) -m overlay.patching.export "$(RUNS)/image"
 	docker build -f docker/Dockerfile -t "$(IMAGE)" $(BUILD_ARGS) "$(RUNS)/image"
 
 .PHONY: docker-run

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
+from overlay.backends.vlm_r1.trainer import VlmTrainerArguments, extend
 from overlay.demo.tiny_model import build_model, build_processor, save
-from overlay.patching import Submodule
-from overlay.vlm_trainer import VlmTrainerArguments, extend
+from overlay.patching.submodule import Submodule
 
 ROWS, PROMPTS, COMPLETIONS = (2, 4, 6), (300, 600, 1200), (16, 32, 64)
 LEFT_OUT = ((2, 1200, 32), (4, 600, 64), (6, 300, 16))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks.judge_server import judge_server
 from benchmarks.measure import measure
-from overlay.judge import client
-from overlay.judge.settings import JudgeArguments
-from overlay.patching import Submodule
+from overlay.patching.submodule import Submodule
+from overlay.rewards.judge import client
+from overlay.rewards.judge.settings import JudgeArguments
 from overlay.rewards.judged import score_judged
 
 COMPLETIONS, LATENCY = 64, 0.2

@@ -13,7 +13,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from benchmarks.measure import measure
-from overlay.dataset import load_dataset
+from overlay.data.dataset import load_dataset
 
 ROWS, BYTES = 40_000, 8_000
 TEMPLATE = (

@@ -13,8 +13,8 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from benchmarks.measure import measure
-from overlay.patching import Submodule
-from overlay.vlm_trainer import VlmTrainerArguments, extend
+from overlay.backends.vlm_r1.trainer import VlmTrainerArguments, extend
+from overlay.patching.submodule import Submodule
 
 PROMPT, COMPLETION, VOCABULARY, BATCH = 3000, 128, 151_936, 2
 

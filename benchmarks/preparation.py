@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.measure import measure
-from overlay.actions import ACTION_NAMES
+from overlay.action.action import ACTION_NAMES
 
 STEPS_A_TASK, TASKS_A_FILE = 10, 1000
 
@@ -49,7 +49,7 @@ def write_tasks(root: Path, steps: int) -> None:
 def prepare(root: str, out: str) -> range:
     """`make data` with the header check, on every core."""
     from data_prep.convert import convert
-    from overlay.prompt import load_template
+    from overlay.prompt.template import load_template
 
     rows, _ = convert(Path(root), Path(out), load_template("zh"), workers=os.cpu_count(), decode=False)
     return range(rows)

@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.measure import measure
-from overlay.completion import THINK_FIELDS
+from overlay.action.completion import THINK_FIELDS
 from overlay.rewards import REWARDS
 
 COUNT = 10_000

@@ -23,9 +23,9 @@ from PIL import Image
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.measure import measure
+from overlay.backends.vlm_r1.trainer import VlmTrainerArguments, extend
 from overlay.demo.tiny_model import build_model, build_processor
-from overlay.patching import Submodule
-from overlay.vlm_trainer import VlmTrainerArguments, extend
+from overlay.patching.submodule import Submodule
 
 VOCABULARY, COMPLETION, IMAGE_TOKENS = 151_936, 64, 400
 PROMPT, GENERATIONS, IMAGES = 2000, 4, 2

@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from data_prep.images import image_size
 from data_prep.steps import check_output
-from overlay.completion import load_json
-from overlay.parallel import ordered_map
-from overlay.rows import RowError, parse_row
+from overlay.action.completion import load_json
+from overlay.data.parallel import ordered_map
+from overlay.data.rows import RowError, parse_row
 
 SHOWN = 20
 BUDGETS = (1024, 2048, 4096, 8192, 16384)
@@ -106,10 +106,10 @@ def check(file: Path, images: Path, workers: int = 1, decode: bool = True) -> Ta
 
 def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | None) -> list[int]:
     """Prompt length in tokens of every row with a model folder's processor. Loads transformers."""
-    from overlay.dataset import load_dataset
-    from overlay.examples import PromptStyle
-    from overlay.processor import load_processor
-    from overlay.prompt_length import prompt_lengths
+    from overlay.data.dataset import load_dataset
+    from overlay.data.examples import PromptStyle
+    from overlay.data.lengths import prompt_lengths
+    from overlay.model.processor import load_processor
 
     rows = load_dataset(str(file), str(images))
     return prompt_lengths(rows, PromptStyle(), load_processor(processor, max_pixels=max_pixels))

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from data_prep.output import replacing
 from data_prep.steps import Step, read_step, step_files, task_folders
-from overlay.parallel import ordered_map
-from overlay.prompt import LANGUAGES, load_template, render_question
+from overlay.data.parallel import ordered_map
+from overlay.prompt.template import LANGUAGES, load_template, render_question
 
 SHOWN = 20  # problems printed; the report has them all
 CHUNK = 64  # steps handed to a worker at once

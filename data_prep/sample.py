@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from overlay.completion import MISSING, load_json
+from overlay.action.completion import MISSING, load_json
 
 
 def line_offsets(file: Path) -> list[int]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.images import image_size
-from overlay.actions import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
-from overlay.prompt import RESERVED, SCREEN_FIELDS
+from overlay.action.action import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
+from overlay.prompt.template import RESERVED, SCREEN_FIELDS
 
 _STEP = re.compile(r"step_(\d+)\.json")
 

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 python="${VENV:?}/bin/python"
 "$python" -m pip install --quiet --no-deps --no-build-isolation -e .
 "$python" -m overlay.patching status # ends the build when VLM-R1/ is not what the patches make of it
-"$python" -c 'import deepspeed, torch, transformers, trl, overlay.train'
+"$python" -c 'import deepspeed, torch, transformers, trl, overlay.backends.trl.train'

@@ -1,6 +1,6 @@
 """Settings that the trainers' argument classes declare and that would do nothing here. They are refused, not ignored.
 
-docs/arguments.md lists every argument of both backends; `tests/overlay/test_arguments.py` makes it and shows that each
+docs/arguments.md lists every argument of both backends; `tests/backends/test_arguments.py` makes it and shows that each
 is read by the code or stands here.
 """
 

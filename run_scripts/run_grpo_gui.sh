@@ -50,7 +50,7 @@ case "$BACKEND" in
       --attn_implementation "$ATTENTION" --torch_dtype bfloat16)
     ;;
   trl)
-    program=(-m overlay.train --attn_implementation "$ATTENTION" --dtype bfloat16)
+    program=(-m overlay.backends.trl.train --attn_implementation "$ATTENTION" --dtype bfloat16)
     ;;
   *) fail "BACKEND=$BACKEND is neither vlm-r1 nor trl" ;;
 esac

@@ -31,7 +31,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 fail() { echo "run_grpo_gui_multinode.sh: $*" >&2; exit 2; }
 
-assignments="$(python -m overlay.nodes)" || exit 2
+assignments="$(python -m overlay.nodes.place)" || exit 2
 eval "$assignments" # NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 # torchrun reads PET_* by itself, and workers get RANK and WORLD_SIZE from it: the platform's must not reach it.
 unset RANK WORLD_SIZE "${!PET_@}"
@@ -60,7 +60,7 @@ export TENSORBOARD_LOGGING_DIR="${TENSORBOARD_LOGGING_DIR:-$LOGGING_DIR/tensorbo
 export HF_DATASETS_CACHE="${HF_DATASETS_CACHE:-$ARROW_CACHE_DIR}"
 
 if [[ "$PREFLIGHT" != 0 && -z "${DRY_RUN:-}" ]]; then
-  python -m overlay.preflight --data "$DATA" --model "$MODEL" --output "$OUTPUT" --processes "$NPROC_PER_NODE" \
+  python -m overlay.nodes.preflight --data "$DATA" --model "$MODEL" --output "$OUTPUT" --processes "$NPROC_PER_NODE" \
     --batch "$BATCH" --generations "$GENERATIONS" --rdzv_id "$JOB_ID" --timeout "$PREFLIGHT_TIMEOUT" || exit 1
   [[ "$PREFLIGHT" != only ]] || exit 0
 fi

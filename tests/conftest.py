@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from overlay.actions import ACTION_NAMES
-from overlay.patching import Refused, Submodule
+from overlay.action.action import ACTION_NAMES
+from overlay.patching.submodule import Refused, Submodule
+
+pytest_plugins = ["tests.training_parts"]
 
 # No test may fail because the machine is busy: examples have no deadline, and slow generation is no fault.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -76,7 +78,7 @@ def demo_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's training rows as a data file."""
     from data_prep.convert import convert
     from overlay.demo.run import TASKS
-    from overlay.prompt import load_template
+    from overlay.prompt.template import load_template
 
     out = tmp_path_factory.mktemp("rows") / "train.jsonl"
     convert(TASKS / "train", out, load_template("zh"), decode=False)
@@ -102,7 +104,7 @@ def reward_model(tiny_model_dir, tmp_path_factory):
     from transformers import Qwen2Config, Qwen2ForSequenceClassification
 
     from overlay.demo.chat import CHAT_TEMPLATE
-    from overlay.processor import load_processor
+    from overlay.model.processor import load_processor
 
     tokenizer = load_processor(str(tiny_model_dir)).tokenizer
     config = Qwen2Config(

@@ -19,9 +19,9 @@ from pathlib import Path
 from playwright.sync_api import Error, Page
 from tqdm import tqdm
 
-from data_prep.miniwob import browser
-from data_prep.miniwob.oracles import ORACLES, Act, Ambiguous
-from overlay.actions import ACTION_NAMES
+from overlay.action.action import ACTION_NAMES
+from overlay.live.miniwob import browser
+from overlay.live.miniwob.oracles import ORACLES, Act, Ambiguous
 
 HELD_OUT_TYPES = (
     "click-checkboxes-transfer", "click-tab-2-easy", "click-test-transfer", "enter-text-dynamic", "identify-shape",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from overlay.actions import ACTION_NAMES
+from overlay.action.action import ACTION_NAMES
 
 POINT = 0.06  # of each side: the box of a point around which no element is known
 SCROLLED = 0.4  # of a side: how far the finger of a scroll moves

@@ -5,8 +5,8 @@ import random
 from collections import Counter
 from statistics import median
 
-from overlay.actions import ACTION_NAMES, BOX_TYPES, parse_action
-from overlay.completion import THINK_FIELDS
+from overlay.action.action import ACTION_NAMES, BOX_TYPES, parse_action
+from overlay.action.completion import THINK_FIELDS
 
 
 def _completion(kind: str, parameter: str) -> str:

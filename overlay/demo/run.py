@@ -21,27 +21,27 @@ from datasets import Dataset
 from transformers import AutoModelForImageTextToText
 
 from data_prep.convert import convert
-from overlay.dataset import load_dataset
+from overlay.data.dataset import load_dataset
+from overlay.data.examples import PromptStyle
 from overlay.demo import tiny_model
+from overlay.demo.difference import difference
 from overlay.demo.policies import majority_policy, random_policy
+from overlay.demo.report import write_report
 from overlay.demo.warm_start import reasoned_answer, warm_start
-from overlay.evaluate.metrics import RULE, Metric, measure
-from overlay.evaluate.report import write_report
-from overlay.evaluate.runner import complete
-from overlay.evaluate.statistics import difference
-from overlay.examples import PromptStyle
-from overlay.git import GitError
-from overlay.patching import Refused, Submodule
-from overlay.processor import load_processor
-from overlay.prompt import load_template
+from overlay.metrics.flags import RULE, Metric, measure
+from overlay.model.answer import complete
+from overlay.model.processor import load_processor
+from overlay.patching.git import GitError
+from overlay.patching.series import PatchError
+from overlay.patching.submodule import Refused, Submodule
+from overlay.prompt.template import load_template
 from overlay.rewards import REWARDS
-from overlay.series import PatchError
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ROOT / "data_prep" / "miniwob" / "tasks"
 UPSTREAM = ROOT / "VLM-R1" / "src" / "open-r1-multimodal"
 PROGRAMS = {
-    "trl": ["-m", "overlay.train", "--reward_weights", "1", "0.25", "--max_prompt_length", "400"],
+    "trl": ["-m", "overlay.backends.trl.train", "--reward_weights", "1", "0.25", "--max_prompt_length", "400"],
     "vlm-r1": [str(UPSTREAM / "src/open_r1/grpo_jsonl.py"), "--dataset_name", "none", "--torch_dtype", "float32"],
 }
 RANDOM_DRAWS = 50

@@ -11,7 +11,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, ProcessorMixin, Trainer, TrainingArguments
 
-from overlay.examples import PromptStyle, as_examples
+from overlay.data.examples import PromptStyle, as_examples
 
 
 def reasoned_answer(problem: str, solution: str) -> str:
@@ -62,7 +62,7 @@ def warm_start(
     batch: int = 16,
     seed: int = 0,
 ) -> PreTrainedModel:
-    """Train `model` in place on `rows` (overlay.dataset) for `steps` supervised steps and return it."""
+    """Train `model` in place on `rows` (overlay.data.dataset) for `steps` supervised steps and return it."""
     config = TrainingArguments(
         output_dir=str(output_dir),
         max_steps=steps,

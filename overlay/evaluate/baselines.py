@@ -4,7 +4,7 @@ import json
 import random
 from collections import Counter
 
-from overlay.actions import ACTION_NAMES, BOX_TYPES, Action, as_box, centre, parse_action
+from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centre, parse_action
 
 # Words of a plan's step that say its type, in the template's languages; the first that occurs decides.
 WORDS = (

@@ -23,13 +23,15 @@ import pandas as pd
 from openai import OpenAIError
 from tqdm import tqdm
 
-from overlay.actions import parse_action
-from overlay.arrow import DataError
-from overlay.coordinates import Space, image_size
-from overlay.dataset import load_dataset
-from overlay.evaluate import baselines, score_page, scores
-from overlay.examples import PromptStyle, as_rows
-from overlay.prompt import load_template
+from overlay.action.action import parse_action
+from overlay.action.space import Space, image_size
+from overlay.data.arrow import DataError
+from overlay.data.dataset import load_dataset
+from overlay.data.examples import PromptStyle, as_rows
+from overlay.evaluate import baselines
+from overlay.evaluate import page as score_page
+from overlay.metrics import intervals as scores
+from overlay.prompt.template import load_template
 from overlay.refused import SettingError
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import served

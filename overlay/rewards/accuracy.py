@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from overlay.completion import content_of
+from overlay.action.completion import content_of
 from overlay.rewards.action import score_action
 from overlay.rewards.boxes import score_map, score_od_ap, score_od_ap50, score_od_length, score_weighted_sum
 from overlay.rewards.judged import score_judged

@@ -1,7 +1,7 @@
-"""gui_action: compare the answered action with the gold action, as actions (see `overlay.actions.match`)."""
+"""gui_action: compare the answered action with the gold action, as actions (see `overlay.action.action.match`)."""
 
-from overlay.actions import match, parse_action
-from overlay.completion import content_of
+from overlay.action.action import match, parse_action
+from overlay.action.completion import content_of
 
 
 def score_action(text: str, solution: str) -> float:

@@ -2,7 +2,7 @@
 
 import re
 
-from overlay.completion import split
+from overlay.action.completion import split
 
 LONGEST = 10_000  # characters of an answer that are looked at; no gold answer is longer
 

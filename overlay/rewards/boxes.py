@@ -10,8 +10,8 @@ import math
 import re
 from typing import Any
 
-from overlay.actions import LARGEST, iou
-from overlay.completion import load_json, split
+from overlay.action.action import LARGEST, iou
+from overlay.action.completion import load_json, split
 from overlay.rewards.answers import LONGEST, answer_of, clean, gold_of, stated_answer
 
 MOST = 1000  # boxes that are looked at; more only count as false alarms

@@ -1,6 +1,6 @@
 """Graded format reward: partial credit for each part of `<think>{JSON}</think><answer>{JSON}</answer>`."""
 
-from overlay.completion import MISSING, THINK_FIELDS, content_of, load_json, split
+from overlay.action.completion import MISSING, THINK_FIELDS, content_of, load_json, split
 
 STEP = 0.5
 HIGHEST = 5 * STEP

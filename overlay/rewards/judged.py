@@ -1,9 +1,9 @@
 """llm: the judge's score of an answer; without a verdict, what can be said without one."""
 
-from overlay.actions import match, parse_action, similarity
-from overlay.judge import client
-from overlay.judge.settings import JudgeError
+from overlay.action.action import match, parse_action, similarity
 from overlay.rewards.answers import answer_of, gold_of
+from overlay.rewards.judge import client
+from overlay.rewards.judge.settings import JudgeError
 
 
 def score_without_judge(text: str, solution: str) -> float:

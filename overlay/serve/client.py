@@ -22,14 +22,14 @@ from typing import Any
 from openai import AsyncOpenAI, BadRequestError, OpenAIError
 from PIL import Image
 
-from overlay.actions import ACTION_NAMES, Action, parse_action
-from overlay.completion import split
-from overlay.coordinates import Scale, Space
-from overlay.examples import PromptStyle
-from overlay.prompt import SCREEN_FIELDS, load_template, render_question
+from overlay.action.action import ACTION_NAMES, Action, parse_action
+from overlay.action.completion import split
+from overlay.action.space import Scale, Space
+from overlay.data.examples import PromptStyle
+from overlay.data.rows import RowError, parse_row
+from overlay.pages.picture import drawn
+from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
 from overlay.refused import SettingError
-from overlay.rows import RowError, parse_row
-from overlay.serve.picture import drawn
 
 _FIELDS = ("task_interpretation", "current_page_audit", "path_alignment_check", "action_validation")
 # The whole answer, for servers that sample by a grammar: JSON alone would forbid the think part.

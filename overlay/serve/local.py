@@ -19,16 +19,16 @@ from datasets import Dataset
 from PIL import Image, ImageDraw
 from transformers import AutoModelForImageTextToText
 
-from overlay.actions import parse_action, parse_coordinates
-from overlay.arrow import DataError
-from overlay.completion import split
-from overlay.coordinates import Scale, Space, rescale
-from overlay.dataset import load_dataset
-from overlay.evaluate.runner import complete
-from overlay.examples import PromptStyle
-from overlay.processor import load_processor
-from overlay.prompt import MARK, load_template
-from overlay.serve.picture import COLOURS, drawn
+from overlay.action.action import parse_action, parse_coordinates
+from overlay.action.completion import split
+from overlay.action.space import Scale, Space, rescale
+from overlay.data.arrow import DataError
+from overlay.data.dataset import load_dataset
+from overlay.data.examples import PromptStyle
+from overlay.model.answer import complete
+from overlay.model.processor import load_processor
+from overlay.pages.picture import COLOURS, drawn
+from overlay.prompt.template import MARK, load_template
 
 REFER = (
     "Please provide the bounding box coordinate of the region this sentence describes: {}. First output the thinking "

@@ -7,12 +7,12 @@ from itertools import islice
 import pytest
 
 from data_prep.convert import convert
-from data_prep.miniwob import browser
-from data_prep.miniwob.oracles import ORACLES
 from data_prep.miniwob.render import HELD_OUT_TYPES, play, write_task
 from data_prep.steps import read_step, step_files, task_folders
-from overlay.actions import as_box, centre
+from overlay.action.action import as_box, centre
 from overlay.demo.run import TASKS
+from overlay.live.miniwob import browser
+from overlay.live.miniwob.oracles import ORACLES
 from tests.conftest import needs_chromium
 
 

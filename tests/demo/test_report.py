@@ -5,13 +5,13 @@ import json
 import pytest
 from playwright.sync_api import sync_playwright
 
-from overlay.actions import Action
-from overlay.dataset import load_dataset
+from overlay.action.action import Action
+from overlay.data.dataset import load_dataset
+from overlay.demo.difference import difference
 from overlay.demo.policies import majority_policy, random_policy
+from overlay.demo.report import SHOWN, choose, write_report
 from overlay.demo.run import TASKS, figures
-from overlay.evaluate.metrics import hits_box, measure, succeeds
-from overlay.evaluate.report import SHOWN, choose, write_report
-from overlay.evaluate.statistics import difference
+from overlay.metrics.flags import hits_box, measure, succeeds
 from tests.conftest import CHROMIUM, needs_chromium
 
 

@@ -19,7 +19,7 @@ from transformers import (
 
 from data_prep.convert import convert
 from overlay.demo.chat import CHAT_TEMPLATE, SPECIAL
-from overlay.prompt import load_template
+from overlay.prompt.template import load_template
 from tests.stock import TASKS, ZERO3, healthy, run_stock
 
 

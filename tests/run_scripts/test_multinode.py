@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from overlay.checkpoints import last_checkpoint
-from tests.nodes import Nodes, wait
+from overlay.training.checkpoints import last_checkpoint
+from tests.namespaces import Nodes, wait
 from tests.stock import ROOT, TASKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

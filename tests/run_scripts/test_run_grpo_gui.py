@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from trl import ModelConfig, TrlParser
 
-from overlay import hooks
-from overlay.patching import Refused, Submodule
-from overlay.train import ARGUMENTS
+from overlay.backends.trl.train import ARGUMENTS
+from overlay.backends.vlm_r1 import hooks
+from overlay.patching.submodule import Refused, Submodule
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "run_scripts" / "run_grpo_gui.sh"
@@ -34,7 +34,7 @@ def flags_of(done, program):
 
 
 def test_every_flag_of_the_trl_command_is_known():
-    line = flags_of(run(DRY_RUN="1", BACKEND="trl"), "overlay.train")
+    line = flags_of(run(DRY_RUN="1", BACKEND="trl"), "overlay.backends.trl.train")
     parser = TrlParser(ARGUMENTS)
     values, unknown = ArgumentParser.parse_known_args(parser, line)
     assert unknown == []

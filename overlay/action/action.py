@@ -1,0 +1,242 @@
+"""Actions: their types, how a parameter is read, and how well one action matches another.
+
+One truth for data checks, rewards, metrics and drawing. Coordinates are pixels of whatever image the caller's boxes
+are in; both actions of a comparison must be in the same space.
+"""
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from Levenshtein import ratio
+
+from overlay.action.completion import MISSING, load_json, repair_json, split
+
+ACTION_NAMES = {
+    "open_app": "打开APP",
+    "click": "点击",
+    "long_click": "长按",
+    "type": "输入",
+    "swipe": "滑动",
+    "task_completed": "任务完成",
+    "task_impossible": "任务无法完成",
+    "inquiry": "反问",
+    "wait": "等待",
+    "back": "回退",
+}
+BOX_TYPES = ("click", "long_click")
+TEXT_TYPES = ("open_app", "type", "task_completed", "task_impossible")
+INQUIRY_FIELDS = ("Question", "CandidatesList", "PicDescribe", "AnswerIndex")
+REPAIRED = 0.9
+LARGEST = 1e6  # a coordinate beyond this is no pixel of any screen
+
+Box = tuple[float, float, float, float]
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action: a type of `ACTION_NAMES` (or any other word) and its raw parameter (str, list or None).
+
+    `repaired`: the answer was no JSON and had to be repaired into one.
+    """
+
+    type: str
+    parameter: Any = None
+    repaired: bool = field(default=False, compare=False)
+
+    @property
+    def coordinates(self) -> tuple[float, ...] | None:
+        """2 or 4 finite pixels of a click, long_click or swipe; None when the parameter holds none."""
+        return parse_coordinates(self.parameter)
+
+    @property
+    def text(self) -> str:
+        """The parameter as text, ready to compare: NFKC, single spaces, lower case except for typed text."""
+        value = " ".join(unicodedata.normalize("NFKC", _plain(self.parameter)).split())
+        return value if self.type == "type" else value.casefold()
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else str(value) if isinstance(value, (int, float)) else ""
+
+
+def parse_coordinates(value: Any) -> tuple[float, ...] | None:
+    """Read `"x1,y1,x2,y2"`, `"[x, y]"`, `[x1, y1, x2, y2]`, `[[x1, y1], [x2, y2]]` or numbers as strings in a list.
+
+    Returns 2 or 4 floats, or None for anything else, not finite or beyond `LARGEST`.
+    """
+    if isinstance(value, str):
+        if len(value) > 400:
+            return None
+        parts = value.translate(str.maketrans("[](){}<>，；;", "        ,,,")).replace(",", " ").split()
+    elif isinstance(value, list) and len(value) <= 4:
+        parts = [p for item in value for p in (item if isinstance(item, list) else [item])]
+    else:
+        return None
+    if len(parts) not in (2, 4):
+        return None
+    numbers = []
+    for part in parts:
+        if isinstance(part, str):
+            if len(part) > 64 or not _NUMBER.fullmatch(part.strip()):
+                return None
+        elif isinstance(part, bool) or not isinstance(part, (int, float)) or abs(part) > LARGEST:
+            return None  # before float(), which raises on a huge int
+        number = float(part)
+        if not math.isfinite(number) or abs(number) > LARGEST:
+            return None
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def as_box(coordinates: tuple[float, ...]) -> Box:
+    """A box with x1 <= x2 and y1 <= y2 from two corners or a point (a box without area)."""
+    x1, y1, x2, y2 = coordinates if len(coordinates) == 4 else coordinates * 2
+    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+
+
+def centre(box: Box) -> tuple[float, float]:
+    """Where a finger lands that is told to touch the box."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def contains(box: Box, x: float, y: float) -> bool:
+    """Whether the point lies in the box or on its edge."""
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union in [0, 1]; 0 when either has no area."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    area = width * height
+    return min(1.0, area / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - area))
+
+
+def direction(path: tuple[float, ...]) -> str | None:
+    """The finger's direction of a swipe (x1, y1, x2, y2): up, down, left, right; None when it stays in place."""
+    if len(path) != 4:
+        return None
+    dx, dy = path[2] - path[0], path[3] - path[1]
+    if dx == dy == 0:
+        return None
+    if abs(dx) > abs(dy):
+        return "right" if dx > 0 else "left"
+    return "down" if dy > 0 else "up"
+
+
+def from_record(record: Any) -> Action | None:
+    """Action of `{"action_type": ..., "action_parameter": {type: value}}`, or None when it names no type.
+
+    A parameter under another type's name counts as none given; a bare value stands for itself.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("action_type"), str):
+        return None
+    kind = record["action_type"].strip().casefold()
+    parameter = record.get("action_parameter")
+    if isinstance(parameter, dict):
+        parameter = next((v for k, v in parameter.items() if k.strip().casefold() == kind), None)
+    return Action(kind, parameter)
+
+
+def parse_action(text: str) -> Action | None:
+    """The action a completion's answer states, or None. Without an answer pair the whole text outside think counts.
+
+    Broken JSON is repaired where that is possible, and the action says so.
+    """
+    parts = split(text)
+    answer = parts.rest if parts.answer is None else parts.answer
+    record = load_json(answer)
+    if record is not MISSING:
+        return from_record(record)
+    action = from_record(repair_json(answer))
+    return action and replace(action, repaired=True)
+
+
+def similarity(predicted: str, gold: str) -> float:
+    """Character-wise Levenshtein ratio in [0, 1]; order counts, and it works for Chinese. Two empty texts are equal."""
+    limit = 4 * len(gold) + 64  # beyond it the ratio is below 0.4 anyway and only falls
+    return ratio(predicted[:limit], gold) * (min(1.0, limit / len(predicted)) if predicted else 1.0)
+
+
+def match_box(predicted: Action, gold: Action) -> float:
+    """Score of a click or long_click in [0, 1].
+
+    - the centre lies in the gold box: 0.75 + 0.25 * IoU (a point has IoU 0); exactly the gold box: 1
+    - it does not, but the boxes overlap: 0.1 + 0.4 * IoU
+    - no overlap: below 0.1, falling with the distance measured in gold diagonals, so that nearer misses rank higher
+    """
+    if predicted.coordinates is None or gold.coordinates is None:
+        return 0.0
+    box, target = as_box(predicted.coordinates), as_box(gold.coordinates)
+    if box == target:
+        return 1.0
+    x, y = centre(box)
+    overlap = iou(box, target)
+    if contains(target, x, y):
+        return 0.75 + 0.25 * overlap
+    if overlap > 0:
+        return 0.1 + 0.4 * overlap
+    miss = math.hypot(max(target[0] - x, 0, x - target[2]), max(target[1] - y, 0, y - target[3]))
+    return 0.1 / (1 + miss / max(1.0, math.hypot(target[2] - target[0], target[3] - target[1])))
+
+
+def match_swipe(predicted: Action, gold: Action) -> float:
+    """Score of a swipe in [0, 1]: 0.6 + 0.4 * closeness with the gold direction, else 0.1 * closeness.
+
+    Closeness is 1 / (1 + mean distance of the two ends in gold lengths).
+    """
+    path, target = predicted.coordinates, gold.coordinates
+    if path is None or target is None or len(path) != 4 or len(target) != 4:
+        return 0.0
+    if path == target:
+        return 1.0
+    apart = (math.dist(path[:2], target[:2]) + math.dist(path[2:], target[2:])) / 2
+    closeness = 1 / (1 + apart / max(1.0, math.dist(target[:2], target[2:])))
+    wanted = direction(target)
+    return 0.6 + 0.4 * closeness if wanted is not None and direction(path) == wanted else 0.1 * closeness
+
+
+def match_text(predicted: Action, gold: Action) -> float:
+    """Score of a text parameter in [0, 1]: 0.1 for the right type, the rest by `similarity`; no gold text asks none."""
+    return 0.1 + 0.9 * similarity(predicted.text, gold.text) if gold.text or gold.type == "type" else 1.0
+
+
+def _inquiry(action: Action) -> dict:
+    """The inquiry's fields; text that is not their JSON stands for the question."""
+    fields = load_json(action.parameter) if isinstance(action.parameter, str) else action.parameter
+    return fields if isinstance(fields, dict) else {"Question": action.parameter}
+
+
+def match_inquiry(predicted: Action, gold: Action) -> float:
+    """Score of an inquiry in [0, 1]: 0.1 for the type, 0.6 by the question's similarity, 0.3 for the answer index."""
+    asked, wanted = _inquiry(predicted), _inquiry(gold)
+    question = similarity(Action("", asked.get("Question")).text, Action("", wanted.get("Question")).text)
+    chosen, right = asked.get("AnswerIndex"), wanted.get("AnswerIndex")
+    index = chosen == right or _plain(chosen).strip() == _plain(right).strip() != ""
+    return 0.1 + 0.6 * question + 0.3 * index
+
+
+def match(predicted: Action | None, gold: Action | None) -> float:
+    """How well an action matches the gold one, in [0, 1]: 1 when equal, 0 for another type or no action at all.
+
+    A repaired action has `REPAIRED` of the score: the same answer as proper JSON must be worth more.
+    """
+    if predicted is None or gold is None or predicted.type != gold.type:
+        return 0.0
+    if gold.type in BOX_TYPES:
+        score = match_box(predicted, gold)
+    elif gold.type == "swipe":
+        score = match_swipe(predicted, gold)
+    elif gold.type in TEXT_TYPES:
+        score = match_text(predicted, gold)
+    elif gold.type == "inquiry":
+        score = match_inquiry(predicted, gold)
+    else:  # wait, back: nothing to compare but the type
+        score = 1.0
+    return min(1.0, max(0.0, score)) * (REPAIRED if predicted.repaired else 1.0)

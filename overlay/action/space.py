@@ -1,0 +1,101 @@
+"""Coordinate spaces: what a model's numbers mean, and the way between them and pixels of the original screenshot.
+
+Gold actions are in `original` pixels. Qwen2.5-VL sees a resized image and by its own training answers in pixels of
+that (`resized`); some models count 0 to 1000 over each side (`norm1000`). Gold is taken into the model's space when a
+row becomes an example, so rewards and metrics compare there; drawing goes back. x and y have scales of their own.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from PIL import Image
+
+from overlay.action.action import BOX_TYPES, parse_coordinates
+from overlay.action.completion import load_json
+
+SPACES = ("original", "resized", "norm1000")
+CELL = 28  # pixels of a side that become one token; Qwen2.5-VL's patch size times its merge size
+NOTES = {
+    "zh": "坐标一律为 0 到 1000 的整数，按当前截图的宽和高归一化。\n",
+    "en": "All coordinates are integers from 0 to 1000, relative to the current screenshot's width and height.\n",
+}
+
+Scale = tuple[float, float]
+
+
+@dataclass(kw_only=True)
+class CoordinateArguments:
+    """How the model counts coordinates. For both backends."""
+
+    coordinate_space: str = field(
+        default="original",
+        metadata={"help": "The model's coordinates: original pixels, resized (Qwen2.5-VL's own), or norm1000."},
+    )
+
+
+def seen_size(width: int, height: int, min_pixels: int, max_pixels: int, cell: int = CELL) -> tuple[int, int]:
+    """(width, height) in pixels of the image that Qwen2.5-VL's processor makes of one of width x height.
+
+    Both are multiples of `cell`, their product lies within the limits, the shape stays as near as it can. Without
+    transformers, for clients; the tests compare it with `smart_resize`.
+    """
+    across, down = round(width / cell) * cell, round(height / cell) * cell
+    if across * down > max_pixels:
+        shrink = math.sqrt(width * height / max_pixels)
+        across, down = (max(cell, math.floor(side / shrink / cell) * cell) for side in (width, height))
+    elif across * down < min_pixels:
+        grow = math.sqrt(min_pixels / (width * height))
+        across, down = (math.ceil(side * grow / cell) * cell for side in (width, height))
+    return across, down
+
+
+@lru_cache(maxsize=65536)
+def image_size(path: str) -> tuple[int, int]:
+    """(width, height) from an image's header. Raises OSError."""
+    with Image.open(path) as image:
+        return image.size
+
+
+@dataclass(frozen=True)
+class Space:
+    """A coordinate space, with the pixel limits under which the model sees its images."""
+
+    name: str = "original"
+    min_pixels: int = 3136
+    max_pixels: int = 12845056
+
+    def __post_init__(self) -> None:
+        if self.name not in SPACES:
+            raise ValueError(f"--coordinate_space {self.name!r} is none of {', '.join(SPACES)}")
+
+    def scale(self, width: int, height: int) -> Scale:
+        """(sx, sy): a coordinate of this space is an original pixel times these, for an image of width x height."""
+        if self.name == "original":
+            return 1.0, 1.0
+        across, down = (1000, 1000)
+        if self.name == "resized":
+            across, down = seen_size(width, height, self.min_pixels, self.max_pixels)
+        return across / width, down / height
+
+
+ORIGINAL = Space()
+
+
+def rescale(coordinates: tuple[float, ...], scale: Scale, back: bool = False) -> tuple[float, ...]:
+    """Coordinates (x, y, ...) times the scale, or `back` to original pixels."""
+    return tuple(v / scale[i % 2] if back else v * scale[i % 2] for i, v in enumerate(coordinates))
+
+
+def rescale_action(text: str, scale: Scale) -> str:
+    """An action's JSON with the coordinates of a click, long_click or swipe rescaled, as integers; other text as it
+    is."""
+    record = load_json(text) if scale != (1.0, 1.0) else None
+    kind = record.get("action_type") if isinstance(record, dict) else None
+    parameters = record.get("action_parameter") if kind in (*BOX_TYPES, "swipe") else None
+    coordinates = parse_coordinates(parameters.get(kind)) if isinstance(parameters, dict) else None
+    if coordinates is None:
+        return text
+    whole = ",".join(str(round(value)) for value in rescale(coordinates, scale))
+    return json.dumps({**record, "action_parameter": {kind: whole}}, ensure_ascii=False)

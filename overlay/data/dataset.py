@@ -1,0 +1,75 @@
+"""JSONL files → one Arrow dataset, built once, memory-mapped by all ranks and later runs.
+
+The Arrow files hold text and paths only (columns: `overlay.data.arrow.SCHEMA`); images are opened when a step asks for
+its row. Both trainers train on it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from datasets import Dataset, concatenate_datasets
+from datasets.config import HF_DATASETS_CACHE
+from filelock import FileLock
+
+from overlay.data.arrow import DataError, Source, build
+
+FORMAT = 1  # raise it when the columns or their meaning change: older caches are then built anew
+
+
+def split_paths(value: str) -> list[str]:
+    """`a:b` → ["a", "b"]."""
+    return [part for part in value.split(":") if part]
+
+
+def _key(source: Source) -> str:
+    stat = source.file.stat()
+    parts = [
+        FORMAT, str(source.file.resolve()), stat.st_size, stat.st_mtime_ns,
+        os.path.abspath(source.folder), source.method, source.methods,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def load_file(source: Source, cache_dir: str | Path | None = None) -> Dataset:
+    """Memory-mapped dataset of one data file. The first process to ask builds it, others on the node wait for that.
+
+    The cache (`cache_dir`, else `overlay` in the Hugging Face datasets cache) is keyed by the file's path, size and
+    time, its image folder and reward method. Raises DataError.
+    """
+    if not source.file.is_file():
+        raise DataError(f"{source.file}: no such data file (--data_file_paths)")
+    if not os.path.isdir(source.folder):
+        raise DataError(f"{source.folder}: no such image folder (--image_folders)")
+    folder = Path(cache_dir or Path(HF_DATASETS_CACHE) / "overlay") / f"{source.file.stem}-{_key(source)}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                build(source, folder)
+    # By number: a dataset that is split or shuffled keeps its `cache-*.arrow` files beside the shards.
+    return concatenate_datasets([Dataset.from_file(str(shard)) for shard in sorted(folder.glob("[0-9]*.arrow"))])
+
+
+def load_dataset(
+    data_file_paths: str,
+    image_folders: str,
+    reward_method: str | None = None,
+    cache_dir: str | Path | None = None,
+    methods: Iterable[str] | None = None,
+) -> Dataset:
+    """Dataset of `a:b` data files with their `a:b` image folders and `a:b` reward methods (counts must agree).
+
+    Columns: id (str), image (list of paths), problem (str with `<image>` marks), solution (str),
+    accu_reward_method (str), source (`file:line`). `methods` are the reward methods that exist. Raises DataError.
+    """
+    files, folders = split_paths(data_file_paths), split_paths(image_folders)
+    chosen = split_paths(reward_method) if reward_method else ["default"] * len(files)
+    for flag, values in (("--image_folders", folders), ("--reward_method", chosen)):
+        if len(values) != len(files):
+            raise DataError(f"{len(files)} data files but {len(values)} in {flag}; give one for each, separated by ':'")
+    known = None if methods is None else tuple(sorted(methods))
+    sources = [Source(Path(f), d, m, known) for f, d, m in zip(files, folders, chosen, strict=True)]
+    return concatenate_datasets([load_file(source, cache_dir) for source in sources])

@@ -1,0 +1,44 @@
+"""Length of a prompt in tokens, images included, from its text and its images' headers: no pixel is decoded."""
+
+from typing import Any
+
+from datasets import Dataset
+from tqdm import tqdm
+
+from overlay.action.space import image_size, seen_size
+from overlay.data.arrow import DataError
+from overlay.data.examples import PromptStyle
+
+BATCH = 512
+
+
+def image_tokens(width: int, height: int, processor: Any, max_pixels: int | None = None) -> int:
+    """Tokens of an image of width x height pixels, after the processor's own resize, or to `max_pixels`."""
+    images = processor.image_processor
+    cell = images.patch_size * images.merge_size
+    limit = max_pixels or images.size["longest_edge"]
+    across, down = seen_size(width, height, images.size["shortest_edge"], limit, cell)
+    return across * down // cell**2
+
+
+def prompt_lengths(dataset: Dataset, style: PromptStyle, processor: Any) -> list[int]:
+    """Prompt length in tokens of every row, as the model gets it (chat template included). Raises DataError."""
+    lengths = []
+    for batch in tqdm(dataset.iter(BATCH), total=-(-len(dataset) // BATCH), desc="prompt lengths", delay=2):
+        texts = []
+        for problem, paths in zip(batch["problem"], batch["image"], strict=True):
+            messages = style.messages(problem, len(paths))
+            texts.append(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        encoded = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        for ids, paths, source in zip(encoded, batch["image"], batch["source"], strict=True):
+            # Each image already counts one token: its pad mark in the text.
+            lengths.append(len(ids) + sum(image_tokens(*size_of(path, source), processor) - 1 for path in paths))
+    return lengths
+
+
+def size_of(path: str, source: str) -> tuple[int, int]:
+    """(width, height) of a row's image; DataError names the row when it cannot be read."""
+    try:
+        return image_size(path)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{source}: image {path}: {error}") from error

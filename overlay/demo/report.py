@@ -1,0 +1,114 @@
+"""The page and the figures of a scored run: report.html (self-contained) and metrics.json."""
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import jinja2
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+from datasets import Dataset
+
+from overlay.action.action import match, parse_action
+from overlay.action.completion import split
+from overlay.demo.difference import Difference
+from overlay.metrics.flags import RULE, Metric, succeeds
+from overlay.pages.drawing import screen, shape
+
+SHOWN = 12  # held-out steps on the page
+
+
+def curves_svg(runs: dict[str, list[tuple[int, float]]]) -> str:
+    """Reward over steps, one thin line for each run and a thick one for their mean, as inline SVG."""
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    for name, points in runs.items():
+        axes.plot(*zip(*points, strict=True), linewidth=1, alpha=0.6, label=name)
+    steps = [step for step, _ in next(iter(runs.values()))]
+    means = [sum(run[i][1] for run in runs.values()) / len(runs) for i in range(len(steps))]
+    axes.plot(steps, means, color="black", linewidth=2, label="mean")
+    axes.set(xlabel="GRPO step", ylabel="mean gui_action reward (train)", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, ncols=4, loc="upper left", fontsize="small")
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+
+
+def step_card(row: dict, before: str, after: str) -> dict:
+    """All the page shows of one held-out step."""
+    gold, first, last = parse_action(row["solution"]), parse_action(before), parse_action(after)
+    parts = split(after)
+    shapes = [shape(gold, "gold"), shape(first, "before"), shape(last, "after")]
+    return {
+        "source": Path(row["source"]).name,
+        "screens": [screen(path) for path in row["image"]],
+        "shapes": [drawn for drawn in shapes if drawn],
+        "success": succeeds(last, gold),
+        "reward_before": match(first, gold),
+        "reward": match(last, gold),
+        "prompt": row["problem"],
+        "think": parts.think,
+        "answer": parts.answer,
+        "raw": after,
+        "gold": row["solution"],
+        "type": gold.type,
+    }
+
+
+def choose(rows: Dataset, before: list[str], after: list[str]) -> list[int]:
+    """`SHOWN` rows: half right, half wrong where there are enough, spread evenly over the file."""
+    golds = [parse_action(text) for text in rows["solution"]]
+    right = [i for i, gold in enumerate(golds) if succeeds(parse_action(after[i]), gold)]
+    wrong = [i for i in range(len(golds)) if i not in set(right)]
+
+    def spread(pool: list[int], count: int) -> list[int]:
+        return [pool[i * len(pool) // count] for i in range(count)] if len(pool) > count else pool
+
+    half = spread(right, max(SHOWN // 2, SHOWN - len(wrong)))
+    return sorted(half + spread(wrong, SHOWN - len(half)))
+
+
+def write_report(
+    out: Path,
+    rows: Dataset,
+    before: dict[str, Metric],
+    before_answers: list[str],
+    seeds: list[dict],
+    baselines: dict[str, dict[str, Metric]],
+    rises: dict[str, Difference],
+    minutes: float,
+    trainer: str,
+) -> None:
+    """Write out/metrics.json and out/report.html. `seeds`: dicts of seed, answers, after (metrics), curve."""
+    metrics = {
+        "rule": RULE,
+        "trainer": trainer,
+        "heldout_rows": len(rows),
+        "minutes": round(minutes, 2),
+        "before": {name: asdict(m) for name, m in before.items()},
+        "after": [{"seed": run["seed"], **{name: asdict(m) for name, m in run["after"].items()}} for run in seeds],
+        "baselines": {policy: {n: asdict(m) for n, m in values.items()} for policy, values in baselines.items()},
+        "difference": {name: {**asdict(rise), "rose": rise.rose} for name, rise in rises.items()},
+        "reward_curves": {f"seed {run['seed']}": run["curve"] for run in seeds},
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    columns = {**baselines, "before": before} | {f"after, seed {run['seed']}": run["after"] for run in seeds}
+    after = seeds[0]["answers"]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("overlay.pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("report.html").render(
+        rule=RULE,
+        total=len(rows),
+        minutes=minutes,
+        trainer={"trl": "TRL's GRPOTrainer", "vlm-r1": "the patched VLM-R1"}.get(trainer, trainer),
+        columns=columns,
+        rises=rises,
+        curves=curves_svg(metrics["reward_curves"]),
+        steps=[step_card(rows[i], before_answers[i], after[i]) for i in choose(rows, before_answers, after)],
+    )
+    (out / "report.html").write_text(page, encoding="utf-8")

@@ -1,0 +1,88 @@
+"""The page of a score: metrics with intervals, plots, and a gallery of steps to filter. One file, no server."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from overlay.action.action import ACTION_NAMES
+from overlay.metrics import intervals as scores
+from overlay.pages.rollouts import card, embedded
+
+SHOWN = 300  # steps in the gallery, wrong ones first
+
+
+def _svg(figure: plt.Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+
+
+def bars(title: str, parts: dict[str, dict[str, float]], most: int = 15) -> str:
+    """Step success with intervals for each value of a column, as inline SVG."""
+    names = list(parts)[:most][::-1]
+    values = [parts[name]["value"] for name in names]
+    low = [max(0.0, parts[name]["value"] - parts[name]["low"]) for name in names]
+    high = [max(0.0, parts[name]["high"] - parts[name]["value"]) for name in names]
+    figure, axes = plt.subplots(figsize=(5.2, 0.9 + 0.32 * len(names)), layout="constrained")
+    axes.barh([f"{name} ({parts[name]['n']})" for name in names], values, xerr=[low, high], color="#8fb3e6")
+    axes.set(xlim=(0, 1), xlabel="step success (box)", title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
+def confusion(rows: pd.DataFrame) -> str:
+    """Gold against answered types, as inline SVG."""
+    table = scores.confusion(rows, list(ACTION_NAMES))
+    share = table.div(table.sum(axis=1), axis=0)
+    figure, axes = plt.subplots(figsize=(1.9 + 0.62 * table.shape[1], 1.6 + 0.4 * table.shape[0]), layout="constrained")
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for i in range(table.shape[0]):
+        for j in range(table.shape[1]):
+            if table.iat[i, j]:
+                colour = "white" if share.iat[i, j] > 0.6 else "black"
+                axes.text(j, i, str(table.iat[i, j]), ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(table.shape[1]), table.columns, rotation=40, ha="right")
+    axes.set_yticks(range(table.shape[0]), table.index)
+    axes.set(xlabel="answered", ylabel="gold", title="types")
+    return _svg(figure)
+
+
+def _card(row: dict[str, Any], completion: str, flags: dict[str, Any]) -> dict[str, Any]:
+    marks = ("step_success_rate (box)", "action_type_accuracy", "format_rate")
+    record = {
+        "step": row["position"], "mode": row["app"], "advantage": None, "completion": completion,
+        "rewards": {name.split(" ")[0]: float(flags[name]) for name in marks},
+    }  # fmt: skip
+    return card(row | record)
+
+
+def write(
+    out: Path,
+    name: str,
+    result: dict[str, Any],
+    table: pd.DataFrame,
+    rows: list[dict[str, Any]],
+    completions: list[str],
+) -> None:
+    """Write the page of `result` (metrics.json's content) and its rows' `table` to `out`."""
+    figures = [
+        bars("by gold type", result["by_gold_type"]), confusion(table), bars("by app", result["by_app"]),
+        bars("by position in the task", result["by_position"]),
+    ]  # fmt: skip
+    flags = table.to_dict("records")
+    order = sorted(range(len(rows)), key=lambda n: bool(flags[n]["step_success_rate (box)"]))[:SHOWN]
+    cards = [_card(rows[n], completions[n], flags[n]) for n in order]
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("overlay.pages"), autoescape=True)
+    page = environment.get_template("score.html").render(
+        name=name, result=result, figures=figures, cards=cards,
+        screens=embedded([path for one in cards for path in one["images"]]),
+    )  # fmt: skip
+    out.write_text(page, encoding="utf-8", errors="replace")

@@ -1,0 +1,57 @@
+"""Merge a LoRA adapter into its base model: a folder that every server loads.
+
+    python -m overlay.model.adapter ADAPTER OUT [--base MODEL]      (make merge ADAPTER= OUT=)
+
+ADAPTER is a checkpoint or output folder of a run with --use_peft. An adapter on an output layer that is tied to the
+input embedding unties the two, since only one of them was trained.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+
+def merge(adapter: Path, base: str | None = None) -> torch.nn.Module:
+    """The merged model, in the base's dtype. Raises OSError or ValueError when either cannot be read."""
+    base = base or PeftConfig.from_pretrained(adapter).base_model_name_or_path
+    model = AutoModelForImageTextToText.from_pretrained(base, dtype="auto")
+    adapted = PeftModel.from_pretrained(model, adapter)
+    head = model.get_output_embeddings()
+    if hasattr(head, "base_layer") and head.base_layer.weight is model.get_input_embeddings().weight:
+        head.base_layer.weight = torch.nn.Parameter(head.base_layer.weight.clone())
+        for config in (model.config, model.config.get_text_config()):
+            config.tie_word_embeddings = False
+    return adapted.merge_and_unload()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("adapter", type=Path, help="folder with adapter_model.safetensors")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--base", help="base model, where it is not the one that the adapter names")
+    args = parser.parse_args()
+    if not (args.adapter / "adapter_config.json").is_file():
+        print(f"{args.adapter}: no adapter_config.json, so no adapter to merge", file=sys.stderr)
+        return 2
+    if args.out.exists():
+        print(f"{args.out} is there already; choose another folder", file=sys.stderr)
+        return 2
+    try:
+        model = merge(args.adapter, args.base)
+        aside = args.out.with_name(args.out.name + ".tmp")
+        model.save_pretrained(aside)
+        AutoProcessor.from_pretrained(args.adapter).save_pretrained(aside)
+    except (OSError, ValueError) as error:
+        print(f"{args.adapter}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    aside.rename(args.out)
+    print(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The model's processor with the run's pixel limits, the same in training, scoring and serving.
+
+    python -m overlay.model.processor MODEL OUT --max_pixels 1003520
+
+writes a folder with the model's files (linked) and the processor with these limits, for programs that read them from
+there, such as vLLM.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from transformers import AutoProcessor, ProcessorMixin
+
+
+def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | None = None) -> ProcessorMixin:
+    """Processor of a model folder or hub name, padding on the left.
+
+    The limits, in pixels of an image, replace the model's own where given; they are saved with the processor, so a
+    checkpoint carries them. Raises OSError or ValueError when there is no such model.
+    """
+    processor = AutoProcessor.from_pretrained(model, padding_side="left")
+    limit_pixels(processor, min_pixels, max_pixels)
+    return processor
+
+
+def limit_pixels(processor: ProcessorMixin, min_pixels: int | None, max_pixels: int | None) -> None:
+    """Set a processor's pixel limits where given (`min_pixels` and `max_pixels` on it are on their way out).
+
+    Processors before transformers 5 know no other way, and are left alone.
+    """
+    own = processor.image_processor.size
+    if "longest_edge" not in own:
+        return
+    processor.image_processor.size = type(own)(
+        shortest_edge=min_pixels or own["shortest_edge"], longest_edge=max_pixels or own["longest_edge"]
+    )
+
+
+def write_limited(model: Path, out: Path, min_pixels: int | None, max_pixels: int | None) -> None:
+    """Folder `out` with links to the files of `model`, a folder, and its processor with the limits."""
+    processor = load_processor(str(model), min_pixels, max_pixels)
+    out.mkdir(parents=True)
+    for file in model.iterdir():
+        if file.is_file():
+            (out / file.name).symlink_to(file.resolve())
+    for name in ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"):
+        (out / name).unlink(missing_ok=True)
+    processor.save_pretrained(out / ".processor")
+    for file in (out / ".processor").iterdir():
+        file.replace(out / file.name)
+    (out / ".processor").rmdir()
+
+
+def main() -> int:
+    """Command line; a folder that is not there, or is there already, gives one line and status 2."""
+    parser = argparse.ArgumentParser(description="A model folder whose processor has other pixel limits.")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--min_pixels", type=int)
+    parser.add_argument("--max_pixels", type=int)
+    args = parser.parse_args()
+    try:
+        write_limited(args.model, args.out, args.min_pixels, args.max_pixels)
+    except (OSError, ValueError) as error:
+        print(f"overlay.model.processor: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""A screen with actions drawn on it, as an image. No torch."""
+
+from PIL import Image, ImageDraw
+
+from overlay.action.action import Action
+from overlay.action.space import Scale
+from overlay.pages.drawing import shape
+
+COLOURS = {"answer": "#1f5fd1", "gold": "#1a8f3c"}
+
+
+def drawn(path: str, action: Action | None, scale: Scale = (1.0, 1.0), gold: Action | None = None) -> Image.Image:
+    """The image at `path` with the box, point or finger path of `action`, whose coordinates have `scale`, and of
+    `gold` in original pixels. An action without a place is written at the top."""
+    with Image.open(path) as image:
+        canvas = image.convert("RGB")
+    pen = ImageDraw.Draw(canvas)
+    width = max(2, round(max(canvas.size) / 300))
+    for kind, each, own in (("gold", gold, (1.0, 1.0)), ("answer", action, scale)):
+        what = shape(each, kind, own)
+        if what is None:
+            if each is not None and kind == "answer":
+                pen.text((4, 4), f"{each.type} {each.text}", fill=COLOURS[kind])
+        elif "path" in what:
+            x1, y1, x2, y2 = what["path"]
+            pen.line((x1, y1, x2, y2), fill=COLOURS[kind], width=width)
+            pen.ellipse((x2 - 3 * width, y2 - 3 * width, x2 + 3 * width, y2 + 3 * width), fill=COLOURS[kind])
+        else:
+            x, y, across, down = what["box"]
+            look = {"outline": COLOURS[kind], "width": width}
+            if across <= 1 and down <= 1:  # a point
+                pen.ellipse((x - 4 * width, y - 4 * width, x + 4 * width, y + 4 * width), **look)
+            else:
+                pen.rectangle((x, y, x + across, y + down), **look)
+    return canvas

@@ -1,0 +1,320 @@
+"""Apply the patch series to the VLM-R1 submodule, take it off again, and keep it in order. Standard library only.
+
+    python -m overlay.patching apply|reverse|status|check|refresh [PATCH]|upstream-check      (make patch, unpatch, ...)
+
+A state is a tree hash. `pin` is the submodule's commit in the superproject, `expected` what the series makes of it in a
+temporary index, `actual` what the work tree holds. Nothing is ever committed in the submodule and the gitlink never
+moves. A change is written file by file, each by an atomic rename, under a journal in the submodule's git directory:
+killed at any moment, the next call finishes it.
+"""
+
+import argparse
+import fcntl
+import io
+import json
+import os
+import stat
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from overlay.patching import series
+from overlay.patching.git import Git, GitError
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "VLM-R1"
+MARK = ".patched"  # in an exported tree without git: overlay.patching.export
+LAST, JOURNAL, LOCK, ASIDE = "overlay-applied-tree", "overlay-journal.json", "overlay.lock", "overlay-aside"
+
+
+class Refused(RuntimeError):
+    """The work tree is in a state that must not be touched; the message names the files."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the submodule stands. `word`: pristine, applied, older, interrupted, modified or moved."""
+
+    word: str
+    pin: str
+    pin_tree: str
+    expected: str
+    actual: str
+    files: tuple[str, ...] = ()
+
+
+class Submodule:
+    """The VLM-R1 submodule of the repository at `root`, with the series in `root/patches`."""
+
+    def __init__(self, root: Path = ROOT, name: str = NAME):
+        self.root, self.name, self.folder = root, name, root / name
+        self.super, self.git = Git(root), Git(self.folder)
+        self.patches = series.load(root / "patches")
+
+    @property
+    def present(self) -> bool:
+        """Whether the submodule has been initialised."""
+        return (self.folder / ".git").exists()
+
+    def pin(self) -> str:
+        """The commit that the superproject's index names."""
+        mode, commit, *_ = (self.super("ls-files", "-s", "--", self.name) or "none none").split()
+        if mode != "160000":
+            raise Refused(f"{self.name} is no submodule of {self.root}")
+        return commit
+
+    def own(self, file: str) -> Path:
+        """A file of ours in the submodule's git directory."""
+        return Path(self.git("rev-parse", "--path-format=absolute", "--git-path", file))
+
+    def initialise(self) -> None:
+        """Fetch the submodule; on failure nothing is left half done, and the message says what helps."""
+        if self.present:
+            return
+        url = self.super("config", "-f", ".gitmodules", f"submodule.{self.name}.url")
+        try:
+            self.super("submodule", "update", "--init", "--", self.name)
+        except GitError as error:
+            self.super("submodule", "deinit", "-f", "--", self.name)
+            raise Refused(
+                f"{url} cannot be had ({error}). Behind a mirror: git config --global url.<mirror>.insteadOf {url}; "
+                "without VLM-R1: BACKEND=trl"
+            ) from error
+
+    def state(self) -> State:
+        """Read where the submodule stands; changes nothing."""
+        pin = self.pin()
+        head = self.git("rev-parse", "HEAD")
+        if head != pin:
+            return State("moved", pin, "", "", head)
+        pin_tree = self.git("rev-parse", f"{pin}^{{tree}}")
+        expected = series.tree_of(self.git, pin, self.patches)
+        with self.git.scratch() as scratch:
+            scratch("add", "-u")
+            actual = scratch("write-tree")
+        last = self.own(LAST).read_text() if self.own(LAST).exists() else pin_tree
+        if self.own(JOURNAL).exists():
+            word, near = "interrupted", expected
+        elif actual in (pin_tree, expected):
+            word, near = ("applied" if actual == expected else "pristine"), actual
+        elif actual == last:
+            word, near = "older", actual
+        else:
+            word, near = "modified", last
+        return State(word, pin, pin_tree, expected, actual, tuple(self._between(near, actual)))
+
+    def apply(self) -> str:
+        """Bring the series on; says what was done. Raises Refused, having changed nothing."""
+        self.initialise()
+        with self._alone():
+            now = self._settled()
+            if now.word == "applied":
+                return f"already applied: {len(self.patches)} patches on {now.pin[:12]}"
+            self._move(now.actual, now.expected, now.pin_tree)
+            return f"applied {len(self.patches)} patches on {now.pin[:12]}"
+
+    def reverse(self) -> str:
+        """Take the series off: the work tree is the pin's again. Raises Refused, having changed nothing."""
+        if not self.present:
+            return f"{self.name} is not there: nothing to take off"
+        with self._alone():
+            now = self._settled()
+            if now.actual == now.pin_tree:
+                return f"not applied: {self.name} is {now.pin[:12]}"
+            self._move(now.actual, now.pin_tree, now.pin_tree)
+            return f"taken off: {self.name} is {now.pin[:12]} again"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time; the kernel lets go of the lock of one that is killed."""
+        with open(self.own(LOCK), "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Refused(f"another process is patching {self.name}; wait for it") from error
+            yield
+
+    def _settled(self) -> State:
+        """A state we may move from; an interrupted move is finished first."""
+        if self.own(JOURNAL).exists():
+            journal = json.loads(self.own(JOURNAL).read_text())
+            self.own("index.lock").unlink(missing_ok=True)  # of the git that died with the interrupted process
+            self._move(journal["from"], journal["to"], self.git("rev-parse", f"{self.pin()}^{{tree}}"))
+        now = self.state()
+        if now.word == "moved":
+            raise Refused(
+                f"{self.name} is at {now.actual[:12]}, not at the pin {now.pin[:12]}: "
+                f"git submodule update -- {self.name}"
+            )
+        if now.word == "modified":
+            raise Refused(
+                f"{self.name} holds changes that are not the series': {', '.join(now.files)}. Keep them with "
+                f"`make patch-refresh PATCH=<name>`, or drop them with `git -C {self.name} checkout -- <file>`"
+            )
+        return now
+
+    def _between(self, old: str, new: str) -> list[str]:
+        return self.git.names("diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new) if old != new else []
+
+    def _move(self, old: str, new: str, pin_tree: str) -> None:
+        """Turn the work tree and index from tree `old` into `new`; every file must hold one or the other."""
+        paths = self._between(old, new)
+        before, after = self._entries(old, paths), self._entries(new, paths)
+        foreign = [path for path in paths if self._held(path) not in (before.get(path), after.get(path))]
+        if foreign:
+            raise Refused(f"{self.name} holds changes that are not the series': {', '.join(foreign)}")
+        self._write(self.own(JOURNAL), json.dumps({"from": old, "to": new}).encode())
+        for path in paths:
+            if path in after:
+                mode, blob = after[path]
+                self._write(self.folder / path, self.git.bytes("cat-file", "blob", blob), int(mode, 8) & 0o777)
+            else:
+                (self.folder / path).unlink(missing_ok=True)
+        self.git("read-tree", new)
+        self.git("update-index", "-q", "--really-refresh")
+        if new == pin_tree:
+            self.own(LAST).unlink(missing_ok=True)
+        else:
+            self._write(self.own(LAST), new.encode())
+        self.own(JOURNAL).unlink()
+
+    def _entries(self, tree: str, paths: list[str]) -> dict[str, tuple[str, str]]:
+        """(mode, blob) of those of `paths` that the tree has."""
+        if not paths:
+            return {}
+        listed = self.git.names("ls-tree", "-r", "-z", tree, "--", *paths)
+        return {path: (mode, blob) for line in listed for (mode, _, blob), path in [_split(line)]}
+
+    def _held(self, path: str) -> tuple[str, str] | None:
+        """(mode, blob) of a file in the work tree, None when there is none."""
+        file = self.folder / path
+        if not file.is_file():
+            return None
+        mode = "100755" if file.stat().st_mode & stat.S_IXUSR else "100644"
+        return mode, self.git("hash-object", "--no-filters", "--", path)
+
+    def _write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
+        """Replace a file by an atomic rename; what a kill leaves behind lies in the git directory, not beside it."""
+        aside = self.own(ASIDE)
+        aside.write_bytes(data)
+        aside.chmod(mode)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(aside, path)
+
+    def check(self) -> list[str]:
+        """Problems of the series: headers, whether it applies and is as git exports it, whether Python compiles."""
+        self.initialise()
+        pin = self.pin()
+        problems = [f"{patch.path.name}: {problem}" for patch in self.patches for problem in series.lint(patch)]
+        try:
+            tree = series.tree_of(self.git, pin, self.patches)
+        except series.PatchError as error:
+            return [*problems, str(error)]
+        if problems:  # an export needs whole headers
+            return problems
+        for name, text in series.export(self.git, pin, self.patches).items():
+            if text != (self.root / "patches" / name).read_text(encoding="utf-8"):
+                problems.append(f"{name}: not as git exports it; make patch-refresh")
+        for path in sorted({file for patch in self.patches for file in patch.files if file.endswith(".py")}):
+            try:
+                compile(self.git.bytes("cat-file", "blob", f"{tree}:{path}"), path, "exec")
+            except SyntaxError as error:
+                problems.append(f"{path}:{error.lineno}: {error.msg}")
+        return problems
+
+    def refresh(self, name: str | None) -> str:
+        """Write the series anew as git exports it, with the work tree's own changes folded into patch `name`."""
+        self.initialise()
+        now = self.state()
+        fold = None
+        if now.word == "modified":
+            known = [patch.path.name for patch in self.patches]
+            if name not in known:
+                raise Refused(
+                    f"{self.name} has changes in {', '.join(now.files)}: name the patch they belong to, "
+                    f"PATCH=<one of {', '.join(known)}>"
+                )
+            fold = (name, self.git.bytes("diff-tree", "-p", "--binary", "--full-index", now.expected, now.actual))
+        elif now.word in ("moved", "interrupted"):
+            raise Refused(f"{self.name} is {now.word}: make patch first")
+        exported = series.export(self.git, now.pin, self.patches, fold)
+        for file, text in exported.items():
+            self._write(self.root / "patches" / file, text.encode())
+        self.patches = series.load(self.root / "patches")
+        made = series.tree_of(self.git, now.pin, self.patches)
+        if fold:
+            self._write(self.own(LAST), made.encode())
+        return f"wrote {len(exported)} patches" + (f", {', '.join(now.files)} folded into {name}" if fold else "")
+
+    def unpack(self, folder: Path, part: str, hooks: bool = True) -> None:
+        """Write `part` of the patched tree into another folder; the work tree stays as it is. Without `hooks`: only the
+        repairs, patches that do not hand over to this project."""
+        self.initialise()
+        chosen = [patch for patch in self.patches if hooks or "[PATCH] hooks:" not in patch.header]
+        tree = series.tree_of(self.git, self.pin(), chosen)
+        archive = io.BytesIO(self.git.bytes("archive", "--format=tar", tree, part))
+        with tarfile.open(fileobj=archive) as files:
+            files.extractall(folder, filter="data")
+
+    def upstream_check(self) -> str:
+        """Apply the series to upstream's newest commit in a temporary index. Raises PatchError, GitError."""
+        self.initialise()
+        self.git("fetch", "--quiet", "origin", "HEAD")
+        newest = self.git("rev-parse", "FETCH_HEAD")
+        series.tree_of(self.git, newest, self.patches)
+        return f"all {len(self.patches)} patches apply to upstream's {newest[:12]}"
+
+
+def _split(line: str) -> tuple[list[str], str]:
+    meta, path = line.split("\t", 1)
+    return meta.split(), path
+
+
+def _status(submodule: Submodule) -> int:
+    mark = submodule.folder / MARK
+    if not submodule.present and mark.exists():
+        pin, made = mark.read_text().split()
+        word = "applied" if made == series.digest(submodule.patches) else "older"
+        print(f"{NAME}: {word} ({len(submodule.patches)} patches, pin {pin[:12]}, exported)")
+        return 0 if word == "applied" else 1
+    if not submodule.present:
+        print(f"{NAME}: not initialised (make patch)")
+        return 1
+    now = submodule.state()
+    print(f"{NAME}: {now.word} ({len(submodule.patches)} patches, pin {now.pin[:12]})")
+    for file in now.files:
+        print(f"  {file}")
+    return 0 if now.word in ("applied", "pristine") else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("apply", "reverse", "status", "check", "refresh", "upstream-check"))
+    parser.add_argument("patch", nargs="?", help="refresh: the patch that takes the work tree's changes")
+    args = parser.parse_args()
+    submodule = Submodule()
+    try:
+        if args.command == "status":
+            return _status(submodule)
+        if args.command == "check":
+            problems = submodule.check()
+            print("\n".join(problems) or f"{len(submodule.patches)} patches are in order")
+            return bool(problems)
+        calls = {
+            "apply": submodule.apply,
+            "reverse": submodule.reverse,
+            "refresh": lambda: submodule.refresh(args.patch),
+            "upstream-check": submodule.upstream_check,
+        }
+        print(calls[args.command]())
+    except (Refused, GitError, series.PatchError) as error:
+        print(f"patch: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

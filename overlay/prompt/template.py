@@ -1,0 +1,75 @@
+"""The GUI prompt: the template, its wording for one or two screenshots, and images placed at their marks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+MARK = "<image>"
+LANGUAGES = ("zh", "en")
+SCREEN_FIELDS = ("screen_path1", "screen_path2")
+SCREENS_MARK = "{screens}"
+# What the model is told about the screenshots, by (previous present, current present).
+SCREENS = {
+    "zh": {
+        (True, True): "下面附有两张截图：第一张是上一步的屏幕（screen_path1），第二张是当前屏幕（screen_path2）。",
+        (False, True): "下面附有一张截图：当前屏幕（screen_path2）；没有上一步的截图。",
+        (True, False): "下面附有一张截图：上一步的屏幕（screen_path1）；没有当前屏幕的截图。",
+        (False, False): "下面没有截图。",
+    },
+    "en": {
+        (True, True): "Two screenshots follow: the first is the previous screen (screen_path1), the second the current"
+        " screen (screen_path2).",
+        (False, True): "One screenshot follows: the current screen (screen_path2); there is none of the previous step.",
+        (True, False): "One screenshot follows: the previous screen (screen_path1); there is none of the current one.",
+        (False, False): "No screenshot follows.",
+    },
+}
+# The chat template turns these into control tokens or image slots, so they may not stand in a task's own text.
+RESERVED = (MARK, "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+
+
+def load_template(name_or_path: str) -> str:
+    """Template text by language (`zh`, `en`) or from a user's file (UTF-8). Braces in it are plain text, except that
+    `{screens}`, where it stands, becomes the sentence about the screenshots."""
+    if name_or_path in LANGUAGES:
+        return (Path(__file__).parent / f"gui_{name_or_path}.txt").read_text(encoding="utf-8")
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise FileNotFoundError(f"prompt template {name_or_path!r} is neither one of {LANGUAGES} nor a file")
+    return path.read_text(encoding="utf-8")
+
+
+def render_question(template: str, fields: dict[str, Any], language: str = "zh") -> str:
+    """The human turn: template, then the step's input as one line of JSON with each present screen as `<image>`.
+
+    The previous screen's mark always comes before the current one's, whatever the order of the keys in `fields`.
+    """
+    present = tuple(bool(fields.get(name)) for name in SCREEN_FIELDS)
+    shown = {}
+    for name, value in fields.items():
+        if name not in SCREEN_FIELDS:
+            shown[name] = value
+        elif name not in shown:
+            shown.update({screen: MARK if fields[screen] else "" for screen in SCREEN_FIELDS if screen in fields})
+    text = template.replace(SCREENS_MARK, SCREENS[language][present])
+    return text + json.dumps(shown, ensure_ascii=False)
+
+
+def place_images(text: str, count: int, images_first: bool = False) -> list[dict[str, str]]:
+    """Chat content of a human turn: text parts with `{"type": "image"}` where the marks stand.
+
+    `images_first` is upstream's layout: all images before the text, marks removed. Raises ValueError when the number
+    of marks is not `count`.
+    """
+    parts = text.split(MARK)
+    if len(parts) - 1 != count:
+        raise ValueError(f"{len(parts) - 1} {MARK} marks but {count} images")
+    if images_first:
+        return [{"type": "image"}] * count + [{"type": "text", "text": "".join(parts)}]
+    content = []
+    for position, part in enumerate(parts):
+        if position:
+            content.append({"type": "image"})
+        if part:
+            content.append({"type": "text", "text": part})
+    return content

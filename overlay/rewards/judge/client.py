@@ -1,0 +1,153 @@
+"""Ask the judge about all answers of a step at once, within a deadline, and count what failed.
+
+One event loop, in a thread of its own, and one pooled client live as long as the process: a client bound to a dead
+loop would crash, and both trainers call rewards from plain functions. Retries with backoff, also by Retry-After, are
+the openai package's own.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from pybreaker import CircuitBreaker, CircuitBreakerError
+
+from overlay.rewards.judge.cache import Verdicts, default_folder
+from overlay.rewards.judge.prompt import RESPONSE_FORMAT, BadReply, instructions, messages, parse_reply, version
+from overlay.rewards.judge.settings import JudgeArguments, JudgeError, server
+
+FAILURES_IN_A_ROW, PAUSE = 16, 20.0  # then the server is left alone for so many seconds
+REPLY_TOKENS = 32
+logger = logging.getLogger(__name__)
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request otherwise
+
+
+@dataclass
+class Counts:
+    """Of one step: answers to score, found in the cache, asked for (without duplicates), and failed, by reason."""
+
+    answers: int = 0
+    cached: int = 0
+    asked: int = 0
+    failed: int = 0
+    reasons: Counter = field(default_factory=Counter)
+
+
+class Judge:
+    """A judge by settings; `share` is the number of ranks among which the concurrency is divided."""
+
+    def __init__(self, settings: JudgeArguments, share: int = 1):
+        if not settings.judge_model:
+            raise JudgeError("reward method llm: --judge_model is missing (a model name that the server knows)")
+        self.settings = settings
+        self.base, self._key = server()
+        self.limit = max(1, settings.judge_concurrency // share)
+        self.text = instructions(settings.judge_prompt)
+        folder = default_folder() if settings.judge_cache_dir is None else settings.judge_cache_dir
+        self.verdicts = Verdicts(folder, settings.judge_model, version(self.text)) if folder else None
+        self.breaker = CircuitBreaker(fail_max=FAILURES_IN_A_ROW, reset_timeout=PAUSE, exclude=[BadReply])
+        self.counts = Counts()
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="judge", daemon=True).start()
+        return loop
+
+    @cached_property
+    def _client(self) -> AsyncOpenAI:
+        pool = DefaultAsyncHttpxClient(limits=_limits(self.limit))
+        return AsyncOpenAI(
+            base_url=self.base, api_key=self._key, timeout=self.settings.judge_timeout,
+            max_retries=self.settings.judge_retries, http_client=pool,
+        )  # fmt: skip
+
+    def scores(self, pairs: list[tuple[str, str]]) -> list[float | None]:
+        """Score in [0, 1] of each (gold, answer), None where no verdict came in time. Never raises for the server.
+
+        An empty answer is 0 and the gold answer itself 1 without asking; equal pairs are asked once.
+        """
+        known = {pair: float(pair[0] == pair[1]) for pair in pairs if not pair[1] or pair[0] == pair[1]}
+        wanted = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+        cached = self.verdicts.find(wanted) if self.verdicts and wanted else {}
+        missing = [pair for pair in wanted if pair not in cached]
+        asked, reasons = self._run(self._ask_all(missing)) if missing else ({}, Counter())
+        if self.verdicts:
+            self.verdicts.keep(asked)
+        known |= cached | asked
+        result = [known.get(pair) for pair in pairs]
+        self.counts.answers += len(pairs)
+        self.counts.cached += len(cached)
+        self.counts.asked += len(missing)
+        self.counts.failed += result.count(None)
+        self.counts.reasons += reasons
+        if reasons:
+            told = ", ".join(f"{name} {count}" for name, count in reasons.most_common())
+            logger.warning("judge: no verdict on %d of %d answers (%s)", result.count(None), len(pairs), told)
+        return result
+
+    def take_counts(self) -> Counts:
+        """Counts since the last call."""
+        taken, self.counts = self.counts, Counts()
+        return taken
+
+    def _run(self, work: Coroutine) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _ask_all(self, pairs: list[tuple[str, str]]) -> tuple[dict[tuple[str, str], float], Counter]:
+        slots = asyncio.Semaphore(self.limit)
+        tasks = {asyncio.create_task(self._ask(pair, slots)): pair for pair in pairs}
+        done, late = await asyncio.wait(tasks, timeout=self.settings.judge_deadline)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        reasons = Counter({"Deadline": len(late)} if late else {})
+        scores = {}
+        for task in done:
+            error = task.exception()
+            if error is None:
+                scores[tasks[task]] = task.result()
+            elif isinstance(error, (OpenAIError, CircuitBreakerError, BadReply)):
+                reasons[type(error).__name__] += 1  # the message may quote the key or the answer: its name is enough
+            else:
+                raise error
+        return scores, reasons
+
+    async def _ask(self, pair: tuple[str, str], slots: asyncio.Semaphore) -> float:
+        options = {"response_format": RESPONSE_FORMAT} if self.settings.judge_structured else {}
+        async with slots:
+            with self.breaker.calling():
+                reply = await self._client.chat.completions.create(
+                    model=self.settings.judge_model, messages=messages(self.text, *pair), temperature=0,
+                    max_tokens=REPLY_TOKENS, **options,
+                )  # fmt: skip
+                if not reply.choices:
+                    raise BadReply("no choices")
+                return parse_reply(reply.choices[0].message.content)
+
+
+def _limits(connections: int) -> Any:
+    from httpx2 import Limits
+
+    return Limits(max_connections=connections, max_keepalive_connections=connections)
+
+
+_current: Judge | None = None
+
+
+def configure(settings: JudgeArguments) -> None:
+    """Make the process's judge. Raises JudgeError when its model or server is not set."""
+    global _current
+    _current = Judge(settings, int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def current() -> Judge | None:
+    """The process's judge, or None when no reward asks one."""
+    return _current

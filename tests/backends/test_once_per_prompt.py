@@ -1,0 +1,102 @@
+"""Each prompt's images are decoded and processed once for all its copies, and the tensors stay what they were."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt, open_images
+from overlay.data.arrow import DataError
+from overlay.data.examples import PromptStyle
+from overlay.model.processor import load_processor
+
+
+class Module:
+    """A module class in upstream's form: one processor call, one grid entry for each sample."""
+
+    name = "qwen"
+
+    def __init__(self):
+        self.seen = []
+
+    def prepare_model_inputs(self, processor, prompts_text, images, **options):
+        self.seen.append((len(prompts_text), len(images)))
+        if not images:
+            return processor(text=prompts_text, **options), None
+        inputs = processor(text=prompts_text, images=images, **options)
+        counts = [text.count(processor.image_token) for text in prompts_text]
+        return inputs, [{"image_grid_thw": grid} for grid in inputs["image_grid_thw"].split(counts)]
+
+
+OPTIONS = {"return_tensors": "pt", "padding": True, "padding_side": "left", "add_special_tokens": False}
+
+
+@pytest.fixture
+def batch(tiny_model_dir, tmp_path):
+    """(processor, rows): prompts of two, no and one image, with copies, not all of them side by side."""
+    for name, size in (("a", (112, 168)), ("b", (280, 56)), ("c", (56, 56))):
+        Image.effect_noise(size, 90).convert("RGB").save(tmp_path / f"{name}.png")
+    kinds = [("ab", "Compare <image> and <image>"), ("", "Say hello to everybody"), ("c", "Look: <image>")]
+    rows = [
+        {"image_path": [str(tmp_path / f"{name}.png") for name in kinds[k][0]], "problem": kinds[k][1], "source": "f:1"}
+        for k in (0, 0, 1, 2, 0, 1)
+    ]
+    return load_processor(str(tiny_model_dir), 784, 84 * 112), rows
+
+
+def texts_of(processor, rows):
+    style = PromptStyle()
+    prompts = [style.messages(row["problem"], len(row["image_path"])) for row in rows]
+    return [processor.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True) for prompt in prompts]
+
+
+def test_tensors_are_those_of_a_call_with_every_copy(batch):
+    processor, rows = batch
+    open_images(rows)
+    texts = texts_of(processor, rows)
+    images = [image for row in rows for image in row["image"]]
+    expected, extra = Module().prepare_model_inputs(processor, texts, images, **OPTIONS)
+    module = Module()
+    actual, own = OncePerPrompt(module).prepare_model_inputs(processor, texts, images, **OPTIONS)
+    assert module.seen == [(3, 3)]  # three prompts, three images, in one call
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+    assert all(torch.equal(a["image_grid_thw"], b["image_grid_thw"]) for a, b in zip(extra, own, strict=True))
+    assert own[0] is not own[1]  # the trainer writes into them
+
+
+def test_without_copies_or_without_images_the_module_is_simply_called(batch):
+    processor, rows = batch
+    text_only = [row for row in rows if not row["image_path"]]
+    texts = texts_of(processor, text_only)
+    once = OncePerPrompt(Module())
+    inputs, extra = once.prepare_model_inputs(processor, texts, [], **OPTIONS)
+    assert extra is None
+    assert inputs["input_ids"].shape[0] == 2
+    assert once.name == "qwen"  # everything else is the module's
+
+
+def test_equal_texts_with_other_images_are_other_prompts(batch, tmp_path):
+    processor, rows = batch
+    row = rows[3]
+    other = {**row, "image_path": [str(tmp_path / "b.png")]}
+    pair = [row, other]
+    open_images(pair)
+    module = Module()
+    images = [image for each in pair for image in each["image"]]
+    OncePerPrompt(module).prepare_model_inputs(processor, texts_of(processor, pair), images, **OPTIONS)
+    assert module.seen == [(2, 2)]
+
+
+def test_an_image_is_opened_once_and_a_missing_one_names_its_row(batch, tmp_path, monkeypatch):
+    _, rows = batch
+    opened = []
+    monkeypatch.setattr(
+        "overlay.data.examples.open_image", lambda path, source, limit: opened.append(path) or SimpleNamespace()
+    )
+    open_images(rows)
+    assert len(opened) == len(set(opened)) == 3
+    monkeypatch.undo()
+    with pytest.raises(DataError, match=r"rows\.jsonl:7: image .*gone\.png"):
+        open_images([{"image_path": [str(tmp_path / "gone.png")], "source": "rows.jsonl:7"}])

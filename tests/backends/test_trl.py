@@ -1,0 +1,190 @@
+"""The embedded trainer on a tiny model: flags, refusals, training, resume. Everything runs on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+from trl import TrlParser
+
+from overlay.backends.trl.train import ARGUMENTS, main
+from overlay.data.lengths import prompt_lengths
+from overlay.demo.run import TASKS
+from overlay.model.processor import load_processor
+from overlay.rewards import REWARDS
+from overlay.training import rollout_file as rollouts
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def flags(flags):
+    """The same, with a reward that gives an untrained model gradients."""
+    return lambda **changed: flags(**{"reward_funcs": ["spread", "accuracy", "format"]} | changed)
+
+
+@pytest.fixture(autouse=True)
+def spread_reward(monkeypatch):
+    """A reward that tells random completions apart."""
+
+    def spread(completions, **columns):
+        return [sum(map(ord, completion[0]["content"])) % 97 / 97 for completion in completions]
+
+    monkeypatch.setitem(REWARDS, "spread", spread)
+
+
+def train(line):
+    return main(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
+
+
+def refused(line):
+    """Standard error of a command line that must be refused before a model loads."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "overlay.backends.trl.train", *line], capture_output=True, text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"}, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Loading weights" not in done.stderr
+    (last,) = [text for text in done.stderr.splitlines() if text.startswith("overlay.backends.trl.train: ")]
+    return last
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"num_generations": 3}, "4 completions, not divisible by --num_generations 3"),
+        ({"image_folders": "nowhere"}, "nowhere: no such image folder (--image_folders)"),
+        ({"max_prompt_length": 60}, "302 of 302 prompts are longer than --max_prompt_length 60"),
+        ({"reward_funcs": "acuracy"}, "--reward_funcs acuracy: unknown"),
+        ({"reward_method": "gui"}, "train.jsonl:1: unknown reward method 'gui'"),
+        ({"model_name_or_path": "no/such"}, "--model_name_or_path no/such"),
+        ({"data_file_paths": None}, "--data_file_paths is missing"),
+        ({"label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: not in BACKEND=trl: GRPO has no labels"),
+        (
+            {"eval_strategy": "epoch", "eval_data_file_paths": "a.jsonl", "val_split_ratio": 0.1},
+            "--eval_data_file_paths and --val_split_ratio: choose one",
+        ),
+    ],
+)
+def test_impossible_settings_are_refused(changed, message, flags):
+    assert message in refused(flags(**{"reward_funcs": ["accuracy", "format"]} | changed))
+
+
+def test_trains_logs_and_saves_what_serving_needs(flags, tmp_path):
+    line = flags(
+        report_to="tensorboard", save_strategy="no", max_steps=2, freeze_vision_modules="true", beta=0.04,
+        log_completions="true",
+    )  # fmt: skip
+    before = AutoModelForImageTextToText.from_pretrained(line[1]).state_dict()
+    trainer = train(line)
+    run = tmp_path / "run"
+    log = json.loads((run / "trainer_state.json").read_text())["log_history"]
+    assert all(key in log[0] for key in ("reward", "kl", "rewards/accuracy_reward/mean", "rewards/format_reward/mean"))
+    table = pd.read_parquet(run / "completions" / "completions_00001.parquet")
+    assert len(table) == 4
+    assert {"prompt", "completion", "accuracy_reward", "format_reward", "advantage"} <= set(table.columns)
+    assert list(run.rglob("events.out.tfevents.*"))
+    # Reloaded as saved: the weights changed, the frozen vision tower did not, the processor has the run's limits.
+    after = AutoModelForImageTextToText.from_pretrained(run).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not [name for name in changed if "visual" in name]
+    assert load_processor(str(run)).image_processor.size["longest_edge"] == 84 * 112
+    assert trainer.state.global_step == 2
+
+
+def test_resume_goes_on_from_the_checkpoints_weights(flags, tmp_path, copy_of):
+    whole = train(flags(save_steps=2, output_dir=tmp_path / "whole"))
+    first = copy_of(tmp_path / "whole" / "checkpoint-2", "half/checkpoint-2").parent
+    second = train(flags(save_steps=2, output_dir=first))
+    losses = [
+        [entry["loss"] for entry in trainer.state.log_history if "loss" in entry and entry["step"] > 2]
+        for trainer in (whole, second)
+    ]
+    assert len(losses[0]) == 2
+    assert all(losses[0])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    expected, actual = whole.model.state_dict(), second.model.state_dict()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(actual[name], tensor, msg=name)
+
+
+def test_resume_goes_on_with_the_synced_reference(flags, tmp_path, copy_of):
+    settings = {"save_steps": 2, "beta": 0.04, "sync_ref_model": "true", "ref_model_sync_steps": 1}
+    whole = train(flags(output_dir=tmp_path / "whole", **settings))
+    first = copy_of(tmp_path / "whole" / "checkpoint-2", "half/checkpoint-2").parent
+    second = train(flags(output_dir=first, **settings))
+    base = AutoModelForImageTextToText.from_pretrained(whole.model.name_or_path)
+    for (name, expected), actual, untouched in zip(
+        whole.ref_model.named_parameters(), second.ref_model.parameters(), base.parameters(), strict=True
+    ):
+        torch.testing.assert_close(actual, expected, msg=name)
+        if "language_model" in name and expected.ndim > 1:
+            assert not torch.equal(actual, untouched), name
+    (first / "checkpoint-4" / "reference.pt").unlink()
+    with pytest.raises(SystemExit, match=r"reference\.pt is not there"):
+        train(flags(output_dir=first, max_steps=6, **settings))
+
+
+def test_a_run_starts_from_a_checkpoint_elsewhere_and_goes_on_from_its_own(flags, tmp_path, capfd):
+    settings = {"save_steps": 2, "beta": 0.04, "sync_ref_model": "true", "ref_model_sync_steps": 1}
+    whole = train(flags(output_dir=tmp_path / "whole", **settings))
+    start = tmp_path / "whole" / "checkpoint-2"
+    for steps in (4, 6):  # the second time the run has a checkpoint of its own
+        second = train(flags(output_dir=tmp_path / "own", max_steps=steps, resume_from_checkpoint=start, **settings))
+    first, again = (line for line in capfd.readouterr().err.splitlines() if line.startswith("resuming from "))
+    assert first == f"resuming from {start}"
+    assert again == f"resuming from {tmp_path / 'own' / 'checkpoint-4'}"
+    losses = [
+        [entry["loss"] for entry in run.state.log_history if "loss" in entry and 2 < entry["step"] <= 3]
+        for run in (whole, second)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_an_adapter_is_resumed(flags, tmp_path, copy_of):
+    settings = {"save_steps": 2, "use_peft": "true", "lora_r": 4, "lora_target_modules": "all-linear", "beta": 0.04}
+    whole = train(flags(output_dir=tmp_path / "whole", **settings))
+    first = copy_of(tmp_path / "whole" / "checkpoint-2", "half/checkpoint-2").parent
+    second = train(flags(output_dir=first, **settings))
+    expected, actual = (
+        {name: tensor for name, tensor in run.model.state_dict().items() if "lora" in name} for run in (whole, second)
+    )
+    assert any(tensor.any() for name, tensor in expected.items() if "lora_B" in name)  # it learned something
+    for name, tensor in expected.items():
+        torch.testing.assert_close(actual[name], tensor, msg=name)
+    losses = [[e["loss"] for e in run.state.log_history if "loss" in e and e["step"] > 2] for run in (whole, second)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_two_ranks(flags, tmp_path):
+    line = flags(max_steps=1, reward_funcs=["accuracy", "format"])
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2", "--rdzv_backend", "c10d"]
+    done = subprocess.run(
+        [*torchrun, "--rdzv_endpoint", "127.0.0.1:0", "-m", "overlay.backends.trl.train", *line],
+        capture_output=True, text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}, cwd=Path(__file__).parents[2], timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = json.loads((tmp_path / "run" / "trainer_state.json").read_text())["log_history"]
+    assert log[0]["rewards/format_reward/mean"] >= 0
+    assert len(rollouts.read(tmp_path / "run")) == 8  # both ranks' completions
+
+
+def test_prompt_lengths_are_what_the_processor_makes(tiny_model_dir, demo_rows, tmp_path):
+    from overlay.data.dataset import load_dataset
+    from overlay.data.examples import PromptStyle, as_examples
+
+    rows = load_dataset(str(demo_rows), str(TASKS / "train"), cache_dir=tmp_path).select([0, 1, 50, 300])
+    for max_pixels in (84 * 112, 336 * 448):
+        processor = load_processor(str(tiny_model_dir), max_pixels=max_pixels)
+        lengths = []
+        for example in as_examples(rows, PromptStyle()):
+            text = processor.apply_chat_template(example["prompt"], tokenize=False, add_generation_prompt=True)
+            lengths.append(len(processor(text=text, images=example["images"])["input_ids"][0]))
+        assert prompt_lengths(rows, PromptStyle(), processor) == lengths

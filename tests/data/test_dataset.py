@@ -1,0 +1,152 @@
+import json
+import multiprocessing
+import os
+from functools import partial
+
+import pytest
+from PIL import Image
+
+from overlay.data import arrow
+from overlay.data.arrow import DataError
+from overlay.data.dataset import load_dataset
+from overlay.data.examples import PromptStyle, as_examples
+
+
+def row(value="<image>?", answer="4", image="a.png", **more):
+    turns = [{"from": "human", "value": value}, {"from": "gpt", "value": answer}]
+    return {"id": 1, "conversations": turns} | ({} if image is None else {"image": image}) | more
+
+
+def write(path, rows):
+    path.write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in rows))
+    return path
+
+
+@pytest.fixture
+def load(tmp_path):
+    return partial(load_dataset, image_folders=str(tmp_path), cache_dir=tmp_path / "cache")
+
+
+def test_reads_what_vlm_r1_documents(tmp_path, load):
+    file = write(tmp_path / "d.jsonl", [
+        row(), row(image=["a.png", "b.png"], value="<image><image>?"), row(image=None, value="?"),
+        row(answer=3.5), row(answer="<answer> yes </answer>"), row(accu_reward_method="mcq"), "\n",
+        row(image=["a.png", "b.png"], value="no marks"),
+    ])  # fmt: skip
+    data = load(str(file), reward_method="gui_action")
+    assert data["image"][:3] == [[f"{tmp_path}/a.png"], [f"{tmp_path}/a.png", f"{tmp_path}/b.png"], []]
+    assert data["solution"][3:5] == ["3.5", "yes"]
+    assert data["accu_reward_method"][4:6] == ["gui_action", "mcq"]
+    assert data["problem"][6] == "<image><image>no marks"  # where VLM-R1 puts them
+    assert data["source"][6] == f"{file}:8"
+
+
+def test_several_files_with_folders_and_methods(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / f"{name}.jsonl", [row()])
+    paths = f"{tmp_path}/one.jsonl:{tmp_path}/two.jsonl"
+    data = load_dataset(paths, f"{tmp_path}/one:{tmp_path}/two", "mcq:llm", tmp_path / "cache")
+    assert data["image"][:] == [[f"{tmp_path}/one/a.png"], [f"{tmp_path}/two/a.png"]]
+    assert data["accu_reward_method"][:] == ["mcq", "llm"]
+    with pytest.raises(DataError, match="2 data files but 1 in --image_folders"):
+        load_dataset(paths, str(tmp_path))
+    with pytest.raises(DataError, match="2 data files but 3 in --reward_method"):
+        load_dataset(paths, f"{tmp_path}:{tmp_path}", "a:b:c")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": 1, "conv\n', "not JSON"),
+        ("[]\n", "not a JSON object"),
+        (row(value="<image><image>"), "2 <image> marks but 1 images"),
+        (row(image=5), "neither a path nor a list"),
+        (row(answer=None), "neither text nor a number"),
+        ({"image": "a.png"}, "needs a human and a gpt turn"),
+        (row(accu_reward_method="mpc"), "unknown reward method 'mpc'"),
+    ],
+)
+def test_a_bad_row_names_file_and_line(line, message, tmp_path, load):
+    file = write(tmp_path / "d.jsonl", [row(), row(), line, row()])
+    with pytest.raises(DataError, match=message) as error:
+        load(str(file), methods=("default",))
+    assert str(error.value).startswith(f"{file}:3: ")
+    assert not [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"]  # nothing half built
+
+
+def test_missing_places_are_named(tmp_path, load):
+    with pytest.raises(DataError, match="no such data file"):
+        load(str(tmp_path / "none.jsonl"))
+    file = write(tmp_path / "d.jsonl", [row()])
+    with pytest.raises(DataError, match="no such image folder"):
+        load_dataset(str(file), str(tmp_path / "none"))
+    with pytest.raises(DataError, match="no rows"):
+        load(str(write(tmp_path / "empty.jsonl", ["\n"])))
+
+
+def test_shards_keep_order_and_line_numbers(tmp_path, load, monkeypatch):
+    monkeypatch.setattr(arrow, "SHARD", 500)
+    file = write(tmp_path / "d.jsonl", [row(value=f"<image>{i}", answer=i) for i in range(200)])
+    data = load(str(file))
+    assert data["solution"][:] == [str(i) for i in range(200)]
+    assert data["source"][137] == f"{file}:138"
+    assert len(list((tmp_path / "cache").glob("*/*.arrow"))) > 10
+
+
+def test_cache_is_used_until_the_file_changes(tmp_path, load, monkeypatch):
+    file = write(tmp_path / "d.jsonl", [row(answer="1")])
+    load(str(file))
+    monkeypatch.setattr(arrow, "_rows", None)  # a second build would fail
+    assert load(str(file))["solution"][:] == ["1"]
+    monkeypatch.undo()
+    write(file, [row(answer="2")])
+    os.utime(file, ns=(1, 1))
+    assert load(str(file))["solution"][:] == ["2"]
+
+
+def _count_builds(file, folder, builds):
+    original = arrow.build
+
+    def counted(source, target):
+        with builds.get_lock():
+            builds.value += 1
+        original(source, target)
+
+    import overlay.data.dataset
+
+    overlay.data.dataset.build = counted
+    assert len(load_dataset(file, folder, cache_dir=f"{folder}/cache")) == 500
+
+
+def test_a_split_leaves_the_cache_as_it_was(tmp_path, load):
+    file = write(tmp_path / "d.jsonl", [row(answer=str(n)) for n in range(20)])
+    data = load(str(file))
+    assert len(data.train_test_split(test_size=0.2, seed=1)["train"]) == 16
+    assert list((tmp_path / "cache").glob("*/cache-*.arrow"))  # where datasets keeps the split
+    assert load(str(file))["solution"][:] == data["solution"][:]
+
+
+def test_ranks_build_once(tmp_path):
+    file = write(tmp_path / "d.jsonl", [row(value="<image>" + "x" * 2000) for _ in range(500)])
+    context = multiprocessing.get_context("fork")
+    builds = context.Value("i", 0)
+    ranks = [context.Process(target=_count_builds, args=(str(file), str(tmp_path), builds)) for _ in range(4)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    assert [rank.exitcode for rank in ranks] == [0] * 4
+    assert builds.value == 1
+
+
+def test_images_open_only_for_their_row(tmp_path, load):
+    Image.new("RGBA", (30, 40)).save(tmp_path / "a.png")
+    file = write(tmp_path / "d.jsonl", [row(), row(image="gone.png"), row(image=None, value="?")])
+    examples = as_examples(load(str(file)), PromptStyle())
+    assert examples[0]["images"][0].size == (30, 40)
+    assert examples[0]["images"][0].mode == "RGB"
+    assert examples[0]["prompt"][0]["content"] == [{"type": "image"}, {"type": "text", "text": "?"}]
+    assert examples[2]["images"] == []
+    with pytest.raises(DataError, match=r"d\.jsonl:2: image .*gone\.png"):
+        examples[1]

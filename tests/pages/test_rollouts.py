@@ -1,0 +1,99 @@
+"""The rollouts page in a real Chromium: filters, sorting, boxes, hostile completions, and refusals."""
+
+import json
+import sys
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from overlay.data.dataset import load_dataset
+from overlay.demo.run import TASKS
+from overlay.pages import rollouts
+from overlay.training.rollout_file import FOLDER, RolloutFile, read
+from tests.conftest import CHROMIUM, needs_chromium
+
+HOSTILE = "</script><script>document.title = 'taken'</script>\ud800"
+
+
+@pytest.fixture
+def run(demo_rows, tmp_path):
+    """A run of three steps on two ranks, four completions each, and a line that was cut short."""
+    rows = load_dataset(str(demo_rows), str(TASKS / "train"), cache_dir=tmp_path / "arrow")
+    clicks = [row for row in rows if json.loads(row["solution"])["action_type"] == "click"]
+    for rank in (0, 1):
+        log = RolloutFile(str(tmp_path / "run"), rank, 10)
+        for step in range(3):
+            row = clicks[2 * step + rank] if step < 2 else rows[len(rows) - 1 - rank]
+            answers = [f"<answer>{row['solution']}</answer>", "<answer>{}</answer>", HOSTILE, ""]
+            log.write([
+                {"step": step, "mode": "train", "source": row["source"], "image_path": row["image"],
+                 "problem": row["problem"], "solution": row["solution"], "completion": answer,
+                 "rewards": {"gui_action_reward": [1.0, 0.0, 0.0, None][n], "format_reward": n / 2}, "advantage": 1 - n}
+                for n, answer in enumerate(answers)
+            ])  # fmt: skip
+    with open(tmp_path / "run" / FOLDER / "rank00001.jsonl", "a") as file:
+        file.write('{"step": 3, "compl')
+    return tmp_path / "run"
+
+
+@needs_chromium
+@pytest.mark.integration
+def test_filter_sort_and_look(run, tmp_path):
+    out = run / "rollouts.html"
+    assert rollouts.write_page(run, out, 300) == 24
+    errors, requests = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(out.as_uri())
+        assert page.title() == "Rollouts of run"  # the hostile completion is text
+        count = lambda: (page.locator("article").count(), page.locator("#count").inner_text())  # noqa: E731
+        assert count() == (24, "24 of 24")
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        page.select_option("#step", "1")
+        assert count() == (8, "8 of 24")
+        page.select_option("#type", "click")
+        page.select_option("#reward", "gui_action_reward")
+        page.fill("#low", "0.5")
+        assert count() == (2, "2 of 24")
+        # The answered box lies on the gold box, where the row says.
+        first = read(run)[8]
+        corner = json.loads(first["solution"])["action_parameter"]["click"].split(",")[:2]
+        article = page.locator("article", has_text=first["source"].split("/")[-1])
+        gold, answered = (
+            [article.locator(f"rect.{kind}").get_attribute(name) for name in ("x", "y", "width", "height")]
+            for kind in ("gold", "after")
+        )
+        assert gold == answered
+        assert [float(value) for value in gold[:2]] == [float(value) for value in corner]
+        page.fill("#low", "")
+        page.select_option("#step", "")
+        page.select_option("#type", "")
+        page.select_option("#reward", "format_reward")
+        page.select_option("#sort", "-")
+        assert "format_reward 1.500" in page.locator("article").first.inner_text()
+        page.fill("#text", "document.title")
+        assert count() == (6, "6 of 24")
+        page.screenshot(path=str(tmp_path / "page.png"))
+        browser.close()
+    assert errors == []
+    assert {url for url in requests if not url.startswith("data:")} == {out.as_uri()}
+
+
+def test_only_the_newest_steps(run):
+    out = run / "page.html"
+    assert rollouts.write_page(run, out, 10) == 8
+    assert rollouts.write_page(run, out, 3) == 3
+
+
+def test_what_is_gone_is_said(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rollouts", str(tmp_path / "nothing")])
+    assert rollouts.main() == 2
+    assert "no rollouts; train with --rollout_log_mb" in capsys.readouterr().err
+    card = rollouts.card({**read(run)[0], "image_path": [str(tmp_path / "gone.png")]})
+    assert rollouts.embedded(card["images"]) == {str(tmp_path / "gone.png"): None}
+    monkeypatch.setattr(sys, "argv", ["rollouts", str(run)])
+    assert rollouts.main() == 0
+    assert "24 completions" in capsys.readouterr().out

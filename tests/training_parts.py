@@ -1,0 +1,68 @@
+"""Parts of the trainers' tests: VLM-R1's trainer on the tiny model, and a command line of the embedded one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from overlay.data.dataset import load_dataset
+from overlay.data.examples import PromptStyle, as_rows
+from overlay.demo.run import TASKS
+from overlay.rewards.judge import client
+
+
+@pytest.fixture(autouse=True)
+def no_judge(monkeypatch):
+    """The process's judge is this test's own: none, unless it sets one up."""
+    monkeypatch.setattr(client, "_current", None)
+
+
+@pytest.fixture
+def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
+    """Function (rewards, **settings) → our subclass of upstream's trainer on a copy of the tiny model, in fp32, with
+    the demo's rows; `own`: settings of the subclass."""
+    monkeypatch.syspath_prepend(str(upstream / "src"))
+    from open_r1.trainer import GRPOConfig, VLMGRPOTrainer
+    from open_r1.vlm_modules import Qwen2VLModule
+
+    from overlay.backends.vlm_r1.trainer import VlmTrainerArguments, extend
+
+    def build(rewards, own=None, **settings):
+        data = load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path)
+        rows = as_rows(data, PromptStyle(), answer_tags=True)
+        values = {
+            "output_dir": str(tmp_path), "per_device_train_batch_size": 4, "num_generations": 2,
+            "max_completion_length": 12, "beta": 0.0,
+            "temperature": 1.0, "use_cpu": True, "bf16": False, "report_to": "none",
+        } | settings  # fmt: skip
+        folder = Path(shutil.copytree(tiny_model_dir, tmp_path / "renamed"))  # no model's name in the path
+        return extend(VLMGRPOTrainer, VlmTrainerArguments(**(own or {})))(
+            model=str(folder), reward_funcs=rewards, args=GRPOConfig(**values), vlm_module=Qwen2VLModule(),
+            train_dataset=rows, attn_implementation="sdpa", torch_dtype="float32", max_pixels=84 * 112, min_pixels=784,
+        )  # fmt: skip
+
+    return build
+
+
+@pytest.fixture
+def flags(tiny_model_dir, demo_rows, tmp_path):
+    """Function: a small run's command line of overlay.backends.trl.train, changed or extended by keywords."""
+
+    def make(**changed):
+        values = {
+            "model_name_or_path": tiny_model_dir, "data_file_paths": demo_rows, "image_folders": TASKS / "train",
+            "arrow_cache_dir": tmp_path / "arrow", "reward_method": "gui_action", "task_type": "gui",
+            "max_pixels": 84 * 112, "output_dir": tmp_path / "run", "per_device_train_batch_size": 4,
+            "num_generations": 2, "max_completion_length": 8, "max_steps": 4, "learning_rate": 1e-3,
+            "reward_funcs": ["accuracy", "format"],
+            "logging_steps": 1, "gradient_checkpointing": "false", "report_to": "none", "use_cpu": "true",
+            "bf16": "false",
+        } | changed  # fmt: skip
+        return [
+            part
+            for name, value in values.items()
+            if value is not None
+            for part in (f"--{name}", *map(str, value if isinstance(value, list) else [value]))
+        ]
+
+    return make
