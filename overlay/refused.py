@@ -7,10 +7,7 @@ is read by the code or stands here.
 from dataclasses import MISSING, fields
 from typing import Any
 
-
-class SettingError(ValueError):
-    """Settings that cannot work, or not together; the message is one line for the user."""
-
+from overlay.errors import SettingError
 
 NO_LOGITS = "evaluation samples and scores completions, it has no logits or labels"
 OWN_SAMPLER = "prompts are sampled in groups, by a sampler of the trainer's own"

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from overlay.action.action import ACTION_NAMES
-from overlay.patching.submodule import Refused, Submodule
+from overlay.errors import Refused
+from overlay.patching.submodule import Submodule
 
 pytest_plugins = ["tests.training_parts"]
 

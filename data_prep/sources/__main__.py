@@ -15,7 +15,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.sources import aitw, android_control, screen_agent
-from data_prep.sources.common import Episode, Report, SourceError, write
+from data_prep.sources.common import Episode, Report, write
+from overlay.errors import SourceError
 
 SOURCES: dict[str, Callable[[Path, Report], Iterator[Episode]]] = {
     "androidcontrol": android_control.episodes,

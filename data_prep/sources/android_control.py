@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.sources.common import Episode, Report, SourceError, SourceStep, point, records, scroll, size_of
+from data_prep.sources.common import Episode, Report, SourceStep, point, records, scroll, size_of
+from overlay.errors import SourceError
 
 
 def episodes(source: Path, report: Report) -> Iterator[Episode]:

@@ -16,15 +16,12 @@ from pathlib import Path
 from PIL import Image
 
 from overlay.action.action import ACTION_NAMES
+from overlay.errors import SourceError
 
 POINT = 0.06  # of each side: the box of a point around which no element is known
 SCROLLED = 0.4  # of a side: how far the finger of a scroll moves
 
 Box = tuple[float, float, float, float]
-
-
-class SourceError(ValueError):
-    """A source file that cannot be read as its format says; the message names it."""
 
 
 @dataclass

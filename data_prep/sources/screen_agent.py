@@ -8,7 +8,8 @@ are left out. `clickable_area` gives the box of a click; a scroll moves the cont
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.sources.common import Episode, Report, SourceError, SourceStep, point, read_json, scroll, size_of
+from data_prep.sources.common import Episode, Report, SourceStep, point, read_json, scroll, size_of
+from overlay.errors import SourceError
 
 
 def episodes(source: Path, report: Report) -> Iterator[Episode]:

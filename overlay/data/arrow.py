@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import RowError, parse_row
+from overlay.errors import DataError
 
 SHARD = 32 << 20  # bytes of JSONL in one shard
 BATCH = 2048  # rows; opening a file touches every batch, so few large ones
@@ -24,10 +25,6 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
     ]
 )
-
-
-class DataError(ValueError):
-    """Bad data or a bad setting about data; the message is one line for the user."""
 
 
 @dataclass(frozen=True)

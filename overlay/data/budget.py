@@ -16,9 +16,9 @@ from typing import Any
 from datasets import Dataset
 from filelock import FileLock
 
-from overlay.data.arrow import DataError
 from overlay.data.examples import PromptStyle
 from overlay.data.lengths import image_tokens, prompt_lengths, size_of
+from overlay.errors import DataError
 
 MODES = ("fail", "filter", "shrink")
 LEFT_OUT = -1

@@ -14,7 +14,8 @@ from datasets import Dataset, concatenate_datasets
 from datasets.config import HF_DATASETS_CACHE
 from filelock import FileLock
 
-from overlay.data.arrow import DataError, Source, build
+from overlay.data.arrow import Source, build
+from overlay.errors import DataError
 
 FORMAT = 1  # raise it when the columns or their meaning change: older caches are then built anew
 

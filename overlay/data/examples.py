@@ -10,7 +10,7 @@ from datasets import Dataset
 from PIL import Image
 
 from overlay.action.space import NOTES, ORIGINAL, Scale, Space, image_size, rescale_action, seen_size
-from overlay.data.arrow import DataError
+from overlay.errors import DataError
 from overlay.prompt.template import MARK, SCREENS, SCREENS_MARK, place_images
 
 

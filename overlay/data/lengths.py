@@ -6,8 +6,8 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from overlay.action.space import image_size, seen_size
-from overlay.data.arrow import DataError
 from overlay.data.examples import PromptStyle
+from overlay.errors import DataError
 
 BATCH = 512
 

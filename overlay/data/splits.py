@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from overlay.refused import SettingError
+from overlay.errors import SettingError
 
 
 @dataclass(kw_only=True)

@@ -28,12 +28,11 @@ from overlay.demo.difference import difference
 from overlay.demo.policies import majority_policy, random_policy
 from overlay.demo.report import write_report
 from overlay.demo.warm_start import reasoned_answer, warm_start
+from overlay.errors import GitError, PatchError, Refused
 from overlay.metrics.flags import RULE, Metric, measure
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
-from overlay.patching.git import GitError
-from overlay.patching.series import PatchError
-from overlay.patching.submodule import Refused, Submodule
+from overlay.patching.submodule import Submodule
 from overlay.prompt.template import load_template
 from overlay.rewards import REWARDS
 

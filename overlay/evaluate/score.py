@@ -25,14 +25,13 @@ from tqdm import tqdm
 
 from overlay.action.action import parse_action
 from overlay.action.space import Space, image_size
-from overlay.data.arrow import DataError
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import PromptStyle, as_rows
+from overlay.errors import DataError, SettingError
 from overlay.evaluate import baselines
 from overlay.evaluate import page as score_page
 from overlay.metrics import intervals as scores
 from overlay.prompt.template import load_template
-from overlay.refused import SettingError
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import served
 

@@ -36,11 +36,11 @@ from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centr
 from overlay.action.completion import load_json, split
 from overlay.action.space import Scale, Space, rescale
 from overlay.data.examples import PromptStyle
+from overlay.errors import SettingError
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import ORACLES
 from overlay.pages.picture import drawn
 from overlay.prompt.template import load_template
-from overlay.refused import SettingError
 from overlay.serve.client import Client, asking, question_of_task, settings_of
 from overlay.serve.server import served
 

@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from overlay.data.dataset import split_paths
-from overlay.patching.git import Git, GitError
+from overlay.errors import GitError
+from overlay.patching.git import Git
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "datasets", "peft", "flash-attn", "vllm")

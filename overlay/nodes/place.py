@@ -15,11 +15,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from overlay.errors import NodesError
+
 PORT = 29500
-
-
-class NodesError(RuntimeError):
-    """The place cannot be told; the message is one line for the user."""
 
 
 @dataclass(frozen=True)

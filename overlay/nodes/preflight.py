@@ -25,21 +25,18 @@ import torch.distributed as dist
 from rich.console import Console
 from rich.table import Table
 
+from overlay.errors import NodeFailed, NodesError
 from overlay.nodes import checks
 from overlay.nodes.facts import gather
-from overlay.nodes.place import NodesError, Place, place
+from overlay.nodes.place import Place, place
 
 MEGABYTES, TURNS = 64, 5
 SEEN = 30.0  # seconds for a file to show on another node's mount
 RECORD = "preflight.json"  # in the output folder: the nodes' facts
 
 
-class Failed(RuntimeError):
-    """This node cannot go on; the message is one line."""
-
-
 def meet(here: Place, seconds: float) -> dist.TCPStore:
-    """The store of all nodes at the master's port. Raises Failed when it cannot be opened or reached."""
+    """The store of all nodes at the master's port. Raises NodeFailed when it cannot be opened or reached."""
     try:
         return dist.TCPStore(
             here.master, here.port, here.nodes, is_master=here.rank == 0, timeout=timedelta(seconds=seconds),
@@ -48,24 +45,24 @@ def meet(here: Place, seconds: float) -> dist.TCPStore:
     except (dist.DistError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         if here.rank == 0:
-            raise Failed(
+            raise NodeFailed(
                 f"port {here.port} cannot be opened on this node ({first}): choose another MASTER_PORT"
             ) from error
-        raise Failed(
+        raise NodeFailed(
             f"node {here.rank} cannot reach {here.master}:{here.port} within {seconds:.0f} s: is node 0 started, is "
             "the port open, is MASTER_ADDR an address that this node can route to?"
         ) from error
 
 
 def collect(store: dist.Store, here: Place, topic: str, value: object) -> list:
-    """Every node's value for `topic`, by node. Raises Failed when some do not come."""
+    """Every node's value for `topic`, by node. Raises NodeFailed when some do not come."""
     store.set(f"{topic}/{here.rank}", json.dumps(value))
     values = []
     for number in range(here.nodes):
         try:
             values.append(json.loads(store.get(f"{topic}/{number}")))
         except (dist.DistError, RuntimeError) as error:
-            raise Failed(
+            raise NodeFailed(
                 f"node {number} has not come ({topic}): is it started with the same NNODES={here.nodes}, and does it "
                 f"reach {here.master}:{here.port}?"
             ) from error
@@ -115,7 +112,7 @@ def bandwidth(store: dist.Store, here: Place) -> float:
         seconds = (time.perf_counter() - start) / TURNS
         dist.destroy_process_group()
     except (dist.DistError, RuntimeError) as error:
-        raise Failed(
+        raise NodeFailed(
             f"node {here.rank}: an all-reduce failed ({str(error).splitlines()[0]}): set NCCL_SOCKET_IFNAME (gloo: "
             "GLOO_SOCKET_IFNAME) to the interface between the nodes"
         ) from error
@@ -149,7 +146,7 @@ def rejoin(own: dict[str, str], here: Place, output: Path) -> list[str]:
 
 
 def run(here: Place, args: argparse.Namespace) -> list[str]:
-    """All checks; returns the failures, which are the same on every node. Raises Failed where nodes did not meet."""
+    """All checks; returns the failures, which are the same on every node. NodeFailed where nodes did not meet."""
     numbers = args.processes, args.batch, args.generations
     try:
         own = {"facts": gather(args.data, args.model, *numbers), "failure": None}
@@ -193,7 +190,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         failures = run(place(os.environ), args)
-    except (Failed, NodesError) as error:
+    except (NodeFailed, NodesError) as error:
         failures = [str(error)]
     for line in failures:
         print(f"preflight: {line}", file=sys.stderr)

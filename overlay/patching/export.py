@@ -6,14 +6,16 @@ Only tracked files are written, so nothing private of the work tree gets into an
 series was put on: `overlay.patching status` compares it with `patches/` where there is no git.
 """
 
+import argparse
 import io
 import sys
 import tarfile
 from pathlib import Path
 
+from overlay.errors import Refused, command
 from overlay.patching import series
-from overlay.patching.git import Git, GitError
-from overlay.patching.submodule import MARK, NAME, ROOT, Refused, Submodule
+from overlay.patching.git import Git
+from overlay.patching.submodule import MARK, NAME, ROOT, Submodule
 
 
 def export(folder: Path, root: Path = ROOT) -> str:
@@ -37,15 +39,11 @@ def export(folder: Path, root: Path = ROOT) -> str:
     return f"{folder}: {git('rev-parse', '--short=12', 'HEAD')} with {len(submodule.patches)} patches on {pin[:12]}"
 
 
-def main() -> int:
-    if len(sys.argv) != 2:
-        print("usage: python -m overlay.patching.export FOLDER", file=sys.stderr)
-        return 2
-    try:
-        print(export(Path(sys.argv[1])))
-    except (Refused, GitError, series.PatchError) as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 1
+@command("export")
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="folder to write, which must not exist")
+    print(export(parser.parse_args(argv).folder))
     return 0
 
 

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-class GitError(RuntimeError):
-    """git failed; the message is its last line."""
+from overlay.errors import GitError
 
 
 class Git:

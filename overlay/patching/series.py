@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from overlay.patching.git import Git, GitError
+from overlay.errors import GitError, PatchError
+from overlay.patching.git import Git
 
 EXPORT = (
     "format-patch", "-N", "--zero-commit", "--full-index", "--no-signature", "--no-stat", "--no-renames", "-U1",
@@ -16,10 +17,6 @@ _NAME = re.compile(r"\d{4}-[a-z0-9][a-z0-9-]*\.patch")
 _SUBJECT = re.compile(r"Subject: \[PATCH\] [a-z0-9_-]+: [a-z]")
 _STATUS = re.compile(r"^Upstream-Status: (Pending|Submitted|Backport|Inappropriate)( \[[^\]]+\])?$", re.MULTILINE)
 _SAYS = {"why overlay/ cannot do it": "overlay/ cannot", "when it can be dropped": "Drop when"}
-
-
-class PatchError(RuntimeError):
-    """The series is at fault; the message names the patch."""
 
 
 @dataclass(frozen=True)

@@ -8,30 +8,25 @@ moves. A change is written file by file, each by an atomic rename, under a journ
 killed at any moment, the next call finishes it.
 """
 
-import argparse
 import fcntl
 import io
 import json
 import os
 import stat
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from overlay.errors import GitError, PatchError, Refused
 from overlay.patching import series
-from overlay.patching.git import Git, GitError
+from overlay.patching.git import Git
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "VLM-R1"
 MARK = ".patched"  # in an exported tree without git: overlay.patching.export
 LAST, JOURNAL, LOCK, ASIDE = "overlay-applied-tree", "overlay-journal.json", "overlay.lock", "overlay-aside"
-
-
-class Refused(RuntimeError):
-    """The work tree is in a state that must not be touched; the message names the files."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +206,7 @@ class Submodule:
         problems = [f"{patch.path.name}: {problem}" for patch in self.patches for problem in series.lint(patch)]
         try:
             tree = series.tree_of(self.git, pin, self.patches)
-        except series.PatchError as error:
+        except PatchError as error:
             return [*problems, str(error)]
         if problems:  # an export needs whole headers
             return problems
@@ -271,50 +266,3 @@ class Submodule:
 def _split(line: str) -> tuple[list[str], str]:
     meta, path = line.split("\t", 1)
     return meta.split(), path
-
-
-def _status(submodule: Submodule) -> int:
-    mark = submodule.folder / MARK
-    if not submodule.present and mark.exists():
-        pin, made = mark.read_text().split()
-        word = "applied" if made == series.digest(submodule.patches) else "older"
-        print(f"{NAME}: {word} ({len(submodule.patches)} patches, pin {pin[:12]}, exported)")
-        return 0 if word == "applied" else 1
-    if not submodule.present:
-        print(f"{NAME}: not initialised (make patch)")
-        return 1
-    now = submodule.state()
-    print(f"{NAME}: {now.word} ({len(submodule.patches)} patches, pin {now.pin[:12]})")
-    for file in now.files:
-        print(f"  {file}")
-    return 0 if now.word in ("applied", "pristine") else 1
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("apply", "reverse", "status", "check", "refresh", "upstream-check"))
-    parser.add_argument("patch", nargs="?", help="refresh: the patch that takes the work tree's changes")
-    args = parser.parse_args()
-    submodule = Submodule()
-    try:
-        if args.command == "status":
-            return _status(submodule)
-        if args.command == "check":
-            problems = submodule.check()
-            print("\n".join(problems) or f"{len(submodule.patches)} patches are in order")
-            return bool(problems)
-        calls = {
-            "apply": submodule.apply,
-            "reverse": submodule.reverse,
-            "refresh": lambda: submodule.refresh(args.patch),
-            "upstream-check": submodule.upstream_check,
-        }
-        print(calls[args.command]())
-    except (Refused, GitError, series.PatchError) as error:
-        print(f"patch: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

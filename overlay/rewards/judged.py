@@ -1,9 +1,9 @@
 """llm: the judge's score of an answer; without a verdict, what can be said without one."""
 
 from overlay.action.action import match, parse_action, similarity
+from overlay.errors import SettingError
 from overlay.rewards.answers import answer_of, gold_of
 from overlay.rewards.judge import client
-from overlay.rewards.judge.settings import JudgeError
 
 
 def score_without_judge(text: str, solution: str) -> float:
@@ -21,7 +21,7 @@ def score_judged(texts: list[str], solutions: list[str]) -> list[float]:
     """Scores in [0, 1] of several completions, asked for together. Only the answer goes to the judge."""
     judge = client.current()
     if judge is None:
-        raise JudgeError("reward method llm needs a judge: --judge_model and OPENAI_API_BASE")
+        raise SettingError("reward method llm needs a judge: --judge_model and OPENAI_API_BASE")
     verdicts = judge.scores([(gold_of(gold), answer_of(text)) for text, gold in zip(texts, solutions, strict=True)])
     return [
         score_without_judge(text, gold) if verdict is None else verdict

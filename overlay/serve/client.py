@@ -27,9 +27,9 @@ from overlay.action.completion import split
 from overlay.action.space import Scale, Space
 from overlay.data.examples import PromptStyle
 from overlay.data.rows import RowError, parse_row
+from overlay.errors import SettingError
 from overlay.pages.picture import drawn
 from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
-from overlay.refused import SettingError
 
 _FIELDS = ("task_interpretation", "current_page_audit", "path_alignment_check", "action_validation")
 # The whole answer, for servers that sample by a grammar: JSON alone would forbid the think part.

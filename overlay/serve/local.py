@@ -22,9 +22,9 @@ from transformers import AutoModelForImageTextToText
 from overlay.action.action import parse_action, parse_coordinates
 from overlay.action.completion import split
 from overlay.action.space import Scale, Space, rescale
-from overlay.data.arrow import DataError
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import PromptStyle
+from overlay.errors import DataError
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
 from overlay.pages.picture import COLOURS, drawn

@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from overlay.refused import SettingError
+from overlay.errors import SettingError
 
 CONTEXT, IMAGES = 16_384, 2
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")

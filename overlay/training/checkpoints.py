@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
-from overlay.training.stop import RunStopped
+from overlay.errors import RunStopped
 
 try:
     from transformers.trainer_utils import rotate_checkpoints

@@ -6,11 +6,8 @@ from typing import Any
 
 import torch
 
+from overlay.errors import RunStopped
 from overlay.training.heartbeat import Beats, Heartbeat
-
-
-class RunStopped(SystemExit):
-    """The run ended early; the message says why and what to do."""
 
 
 class Guards:

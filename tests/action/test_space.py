@@ -10,9 +10,9 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from overlay.action.action import parse_action
 from overlay.action.space import SPACES, Space, rescale, rescale_action, seen_size
-from overlay.data.arrow import DataError
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import PromptStyle, as_examples, as_rows
+from overlay.errors import DataError
 from overlay.model.processor import load_processor
 from overlay.pages.drawing import shape
 from overlay.rewards import REWARDS

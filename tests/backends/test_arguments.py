@@ -20,8 +20,9 @@ import trl
 
 from overlay.backends.trl.train import ARGUMENTS
 from overlay.backends.vlm_r1 import hooks
+from overlay.errors import SettingError
 from overlay.patching.submodule import Submodule
-from overlay.refused import REFUSED, SettingError, defaults, refuse
+from overlay.refused import REFUSED, defaults, refuse
 
 DOCS = Path(__file__).parents[2] / "docs" / "arguments.md"
 OVERLAY = Path(hooks.__file__).parents[2]

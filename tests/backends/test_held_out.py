@@ -9,8 +9,8 @@ from trl import TrlParser
 from data_prep.convert import convert
 from overlay.backends.trl.train import ARGUMENTS, main
 from overlay.data.splits import files_of
+from overlay.errors import SettingError
 from overlay.prompt.template import load_template
-from overlay.refused import SettingError
 from overlay.training import rollout_file as rollouts
 from tests.stock import TASKS, run_stock
 

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt, open_images
-from overlay.data.arrow import DataError
 from overlay.data.examples import PromptStyle
+from overlay.errors import DataError
 from overlay.model.processor import load_processor
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from overlay.training.stop import RunStopped
+from overlay.errors import RunStopped
 
 pytestmark = pytest.mark.integration
 

@@ -5,12 +5,12 @@ from PIL import Image
 
 from overlay.action.space import Space, seen_size
 from overlay.backends.vlm_r1.once_per_prompt import open_images
-from overlay.data.arrow import DataError
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import PromptStyle, as_examples, as_rows
 from overlay.data.lengths import prompt_lengths
 from overlay.demo.run import TASKS
+from overlay.errors import DataError
 from overlay.model.processor import load_processor
 
 pytestmark = pytest.mark.integration

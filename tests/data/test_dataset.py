@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from overlay.data import arrow
-from overlay.data.arrow import DataError
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import PromptStyle, as_examples
+from overlay.errors import DataError
 
 
 def row(value="<image>?", answer="4", image="a.png", **more):

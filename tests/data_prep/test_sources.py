@@ -13,8 +13,9 @@ from tfrecord import example_pb2
 
 from data_prep.convert import convert as to_rows
 from data_prep.sources.__main__ import convert
-from data_prep.sources.common import Report, SourceError, point, scroll
+from data_prep.sources.common import Report, point, scroll
 from overlay.data.rows import parse_row
+from overlay.errors import SourceError
 from overlay.prompt.template import load_template
 
 SIZE = (200, 400)

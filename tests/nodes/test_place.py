@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from overlay.nodes.place import NodesError, place
+from overlay.errors import NodesError
+from overlay.nodes.place import place
 
 MASTER = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "23456"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from overlay.patching import series
+from overlay.errors import PatchError, Refused
 from overlay.patching.git import Git
-from overlay.patching.submodule import Refused, Submodule
+from overlay.patching.submodule import Submodule
 
 ROOT = Path(__file__).parents[2]
 FILES = {"a.py": "one = 1\ntwo = 2\nthree = 3\n", "sub/b.txt": "x\ny\nz \n", "run.sh": "echo hi\n"}
@@ -158,7 +158,7 @@ def test_a_patch_that_does_not_apply_changes_nothing(made):
     patch = root / "patches" / "0002-add-file.patch"
     patch.write_text(patch.read_text().replace("-two = 22\n", "-two = 99\n"))
     submodule = Submodule(root)
-    with pytest.raises(series.PatchError, match="0002-add-file"):
+    with pytest.raises(PatchError, match="0002-add-file"):
         submodule.apply()
     assert contents(root) == FILES
 
@@ -273,7 +273,7 @@ def test_upstream_check_names_the_first_that_fails(made):
     assert "all 2 patches apply" in Submodule(root).upstream_check()
     commit(upstream, {"a.py": "rewritten = True\n"})
     pin = Submodule(root).pin()
-    with pytest.raises(series.PatchError, match="0001-mend-two"):
+    with pytest.raises(PatchError, match="0001-mend-two"):
         Submodule(root).upstream_check()
     assert Submodule(root).pin() == pin
 

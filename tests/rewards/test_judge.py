@@ -8,11 +8,12 @@ import time
 import pytest
 
 from benchmarks.judge_server import judge_server
+from overlay.errors import SettingError
 from overlay.rewards.accuracy import accuracy_reward
 from overlay.rewards.judge import client
 from overlay.rewards.judge.client import Judge
 from overlay.rewards.judge.prompt import BadReply, parse_reply
-from overlay.rewards.judge.settings import JudgeArguments, JudgeError
+from overlay.rewards.judge.settings import JudgeArguments
 
 KEY = "sk-not-to-be-seen"
 
@@ -230,11 +231,11 @@ def test_the_key_is_in_no_log_and_no_error(serve, caplog):
 )
 def test_settings_that_cannot_work_are_refused(serve, settings, message):
     serve()
-    with pytest.raises(JudgeError, match=message):
+    with pytest.raises(SettingError, match=message):
         judge(**settings)
 
 
 def test_without_an_address_one_line_says_so(monkeypatch):
     monkeypatch.delenv("OPENAI_API_BASE", raising=False)
-    with pytest.raises(JudgeError, match="OPENAI_API_BASE"):
+    with pytest.raises(SettingError, match="OPENAI_API_BASE"):
         judge()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from overlay.errors import Refused
 from overlay.patching.export import export
-from overlay.patching.submodule import Refused
 from tests.stock import ROOT
 
 SCRIPTS = ROOT / "run_scripts"

@@ -12,7 +12,8 @@ from trl import ModelConfig, TrlParser
 
 from overlay.backends.trl.train import ARGUMENTS
 from overlay.backends.vlm_r1 import hooks
-from overlay.patching.submodule import Refused, Submodule
+from overlay.errors import Refused
+from overlay.patching.submodule import Submodule
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "run_scripts" / "run_grpo_gui.sh"

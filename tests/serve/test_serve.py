@@ -21,10 +21,10 @@ from playwright.sync_api import sync_playwright
 from data_prep.convert import convert
 from overlay.action.action import parse_action
 from overlay.action.space import Space, rescale_action
+from overlay.errors import SettingError
 from overlay.evaluate.score import fields_of
 from overlay.pages.picture import drawn
 from overlay.prompt.template import load_template
-from overlay.refused import SettingError
 from overlay.serve import client, local, server
 from overlay.serve.server import served
 from tests.conftest import CHROMIUM, needs_chromium, step_record

@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 from trl import TrlParser
 
 from overlay.backends.trl.train import ARGUMENTS, main
+from overlay.errors import RunStopped
 from overlay.training.checkpoints import ASIDE, last_checkpoint
-from overlay.training.stop import RunStopped
 from tests.stock import ROOT, TASKS
 
 pytestmark = pytest.mark.integration

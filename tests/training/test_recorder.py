@@ -10,10 +10,10 @@ from trl import TrlParser
 
 from benchmarks.judge_server import judge_server
 from overlay.backends.trl.train import ARGUMENTS, main
+from overlay.errors import RunStopped
 from overlay.rewards import REWARDS
 from overlay.training.recorder import statistics
 from overlay.training.rollout_file import RolloutFile
-from overlay.training.stop import RunStopped
 from tests.stock import TASKS, run_stock
 
 NAN = float("nan")

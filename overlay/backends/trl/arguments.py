@@ -11,7 +11,7 @@ from trl import GRPOConfig, ModelConfig
 from overlay.action.space import SPACES, CoordinateArguments
 from overlay.data.budget import MODES, BudgetArguments
 from overlay.data.splits import HeldOutArguments
-from overlay.refused import SettingError
+from overlay.errors import SettingError
 from overlay.training.refill import DynamicSamplingArguments
 from overlay.training.rollout_file import RolloutArguments
 

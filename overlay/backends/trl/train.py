@@ -15,18 +15,18 @@ from overlay.action.space import Space
 from overlay.backends.trl.arguments import DataArguments, ModelArguments, TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
 from overlay.backends.trl.vllm_agreement import check_pixels, without_image_tokens
-from overlay.data.arrow import DataError
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import PromptStyle, as_rows
 from overlay.data.splits import files_of
+from overlay.errors import DataError, SettingError
 from overlay.model.processor import load_processor
 from overlay.prompt.template import LANGUAGES, load_template
-from overlay.refused import SettingError, refuse
+from overlay.refused import refuse
 from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS
 from overlay.rewards.judge.client import configure
-from overlay.rewards.judge.settings import JudgeArguments, JudgeError
+from overlay.rewards.judge.settings import JudgeArguments
 
 ARGUMENTS = (DataArguments, TrainArguments, ModelArguments, JudgeArguments)
 
@@ -48,8 +48,8 @@ def select_rewards(names: list[str]) -> list:
 
 
 def main(data: DataArguments, args: TrainArguments, model: ModelArguments, judge: JudgeArguments) -> GuiGRPOTrainer:
-    """Train; returns the trainer. Raises SettingError, JudgeError or DataError before the model loads, RunStopped when
-    the run had to end early."""
+    """Train; returns the trainer. Raises SettingError or DataError before the model loads, RunStopped when the run
+    had to end early."""
     refuse("trl", data, args, model)
     rewards, style = select_rewards(data.reward_funcs), prompt_style(data)
     methods = METHODS if "accuracy" in data.reward_funcs else None
@@ -101,7 +101,7 @@ def cli() -> int:
     try:
         parser = TrlParser(ARGUMENTS)
         main(*parser.parse_args_and_config())
-    except (SettingError, JudgeError, DataError, FileNotFoundError) as error:
+    except (SettingError, DataError, FileNotFoundError) as error:
         print(f"overlay.backends.trl.train: {error}", file=sys.stderr)
         return 2
     return 0

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from overlay.errors import SettingError
 from overlay.model.processor import load_processor
-from overlay.refused import SettingError
 
 NEVER = -100  # logit bias
 

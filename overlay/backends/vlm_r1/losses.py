@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from overlay.refused import SettingError
+from overlay.errors import SettingError
 
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 SCALES = ("group", "batch", "none")

@@ -18,9 +18,10 @@ from typing import Any
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from pybreaker import CircuitBreaker, CircuitBreakerError
 
+from overlay.errors import SettingError
 from overlay.rewards.judge.cache import Verdicts, default_folder
 from overlay.rewards.judge.prompt import RESPONSE_FORMAT, BadReply, instructions, messages, parse_reply, version
-from overlay.rewards.judge.settings import JudgeArguments, JudgeError, server
+from overlay.rewards.judge.settings import JudgeArguments, server
 
 FAILURES_IN_A_ROW, PAUSE = 16, 20.0  # then the server is left alone for so many seconds
 REPLY_TOKENS = 32
@@ -44,7 +45,7 @@ class Judge:
 
     def __init__(self, settings: JudgeArguments, share: int = 1):
         if not settings.judge_model:
-            raise JudgeError("reward method llm: --judge_model is missing (a model name that the server knows)")
+            raise SettingError("reward method llm: --judge_model is missing (a model name that the server knows)")
         self.settings = settings
         self.base, self._key = server()
         self.limit = max(1, settings.judge_concurrency // share)
@@ -143,7 +144,7 @@ _current: Judge | None = None
 
 
 def configure(settings: JudgeArguments) -> None:
-    """Make the process's judge. Raises JudgeError when its model or server is not set."""
+    """Make the process's judge. Raises SettingError when its model or server is not set."""
     global _current
     _current = Judge(settings, int(os.environ.get("WORLD_SIZE", "1")))
 

@@ -4,9 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-class JudgeError(ValueError):
-    """The judge cannot work as it is set up; one line for the user."""
+from overlay.errors import SettingError
 
 
 @dataclass(kw_only=True)
@@ -31,21 +29,21 @@ class JudgeArguments:
 
     def __post_init__(self) -> None:
         if not 0 < self.judge_timeout <= self.judge_deadline <= 480:
-            raise JudgeError(
+            raise SettingError(
                 f"--judge_timeout {self.judge_timeout} and --judge_deadline {self.judge_deadline}: need "
                 "0 < timeout <= deadline <= 480 seconds, well under the 600 after which NCCL gives up"
             )
         if self.judge_concurrency < 1 or self.judge_retries < 0 or not 0 <= self.judge_max_failure <= 1:
-            raise JudgeError(
+            raise SettingError(
                 "--judge_concurrency needs 1 or more, --judge_retries 0 or more, --judge_max_failure 0 to 1"
             )
         if self.judge_prompt and not Path(self.judge_prompt).is_file():
-            raise JudgeError(f"--judge_prompt {self.judge_prompt}: no such file")
+            raise SettingError(f"--judge_prompt {self.judge_prompt}: no such file")
 
 
 def server() -> tuple[str, str]:
     """(address, key) from OPENAI_API_BASE and OPENAI_API_KEY. The key is never a flag: flags show in process lists."""
     base = os.environ.get("OPENAI_API_BASE")
     if not base:
-        raise JudgeError("reward method llm: set OPENAI_API_BASE (and OPENAI_API_KEY where the server wants one)")
+        raise SettingError("reward method llm: set OPENAI_API_BASE (and OPENAI_API_KEY where the server wants one)")
     return base, os.environ.get("OPENAI_API_KEY") or "none"

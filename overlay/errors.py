@@ -1,0 +1,101 @@
+"""Every error that a user can cause, and the one place that makes a line and an exit status of it.
+
+A message is one line: what is wrong, where (file and line where there is one), what to do. Standard library only.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+
+Main = Callable[[list[str] | None], int]
+
+
+class UserError(Exception):
+    """Something that the user can mend. `status`: what a command line that meets it exits with."""
+
+    status = 2
+
+
+class SettingError(UserError, ValueError):
+    """Settings that cannot work, or not together."""
+
+
+class DataError(UserError, ValueError):
+    """Bad data, or a bad setting about data."""
+
+
+class SourceError(DataError):
+    """A published dataset's file that cannot be read as its format says; the message names it."""
+
+
+class NodesError(SettingError):
+    """This node's place in a job of several cannot be told."""
+
+
+class NodeFailed(UserError, RuntimeError):
+    """This node of several cannot go on."""
+
+    status = 1
+
+
+class GitError(UserError, RuntimeError):
+    """git failed; the message is its last line."""
+
+    status = 1
+
+
+class PatchError(UserError, RuntimeError):
+    """The patch series is at fault; the message names the patch."""
+
+    status = 1
+
+
+class Refused(UserError, RuntimeError):
+    """A work tree is in a state that must not be touched; the message names the files."""
+
+    status = 1
+
+
+class RunStopped(UserError, SystemExit):
+    """A training run that ended early; the message says why and what to do. Python itself makes a line of it, with
+    status 1, where no command line of ours stands around it: under VLM-R1's own script."""
+
+    status = 1
+
+
+def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:
+    """Decorate a command line's `main(argv) -> status`: a UserError, a path that cannot be read or written, or one of
+    `more` becomes one line on standard error, `program: message`, and a status; so does Ctrl-C.
+
+    >>> @command("say")
+    ... def main(argv=None):
+    ...     raise SettingError("--loud 3: at most 2")
+    >>> main([])
+    2
+    """
+
+    def decorate(main: Main) -> Main:
+        @wraps(main)
+        def guarded(argv: list[str] | None = None) -> int:
+            try:
+                return main(argv)
+            except UserError as error:
+                return _tell(program, error, error.status)
+            except KeyboardInterrupt:
+                return _tell(program, "stopped", 130)
+            except more as error:
+                return _tell(program, error, 2)
+            except OSError as error:
+                if error.filename is None:  # not about a path of the user's
+                    raise
+                return _tell(program, f"{error.filename}: {error.strerror}", 2)
+
+        return guarded
+
+    return decorate
+
+
+def _tell(program: str, what: object, status: int) -> int:
+    text = str(what).strip() or type(what).__name__
+    print(f"{program}: {text.splitlines()[0]}", file=sys.stderr)
+    return status
