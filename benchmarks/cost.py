@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from overlay.backends.vlm_r1.trainer import VlmTrainerArguments, extend
 from overlay.demo.tiny_model import build_model, build_processor, save
 from overlay.patching.submodule import Submodule
 
@@ -80,15 +79,17 @@ def measured() -> dict[tuple[int, int, int], dict[str, float]]:
         save(build_model(processor, width=256, depth=6), processor, folder / "model")
         sys.path.insert(0, str(folder / "src/open-r1-multimodal/src"))
         with contextlib.redirect_stdout(io.StringIO()):
-            from open_r1.trainer import GRPOConfig, VLMGRPOTrainer
+            from open_r1.trainer import GRPOConfig
             from open_r1.vlm_modules import Qwen2VLModule
+
+            from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
 
             args = GRPOConfig(
                 output_dir=name, per_device_train_batch_size=4, num_generations=2, beta=0.04, use_cpu=True, bf16=False,
                 report_to="none", max_steps=1, max_completion_length=max(COMPLETIONS), num_iterations=1,
             )  # fmt: skip
             row = {"prompt": [], "image_path": [], "problem": "", "solution": "", "source": "", "max_pixels": 0}
-            trainer = extend(VLMGRPOTrainer, VlmTrainerArguments())(
+            trainer = GuiVLMGRPOTrainer(
                 model=str(folder / "model"), reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
                 args=args, vlm_module=Qwen2VLModule(), train_dataset=Dataset.from_list([row] * 4),
                 attn_implementation="sdpa", torch_dtype="float32",

@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.judge_server import judge_server
 from benchmarks.measure import measure
 from overlay.patching.submodule import Submodule
-from overlay.rewards.judge import client
-from overlay.rewards.judge.settings import JudgeArguments
+from overlay.rewards.judge.client import Judge
 from overlay.rewards.judged import score_judged
+from overlay.settings import JudgeArguments
 
 COMPLETIONS, LATENCY = 64, 0.2
 TEXTS = [f"<think>?</think><answer>answer {n}</answer>" for n in range(COMPLETIONS)]
@@ -32,8 +32,9 @@ def _upstream(source: str):
 
 def prepare(source: str, folder: str) -> None:
     """Import both sides before the clock starts."""
+    global judge
     _upstream(source)
-    client.configure(JudgeArguments(judge_model="m", judge_cache_dir=folder, judge_concurrency=COMPLETIONS))
+    judge = Judge(JudgeArguments(judge_model="m", judge_cache_dir=folder, judge_concurrency=COMPLETIONS))
 
 
 def theirs(source: str, folder: str) -> list[float]:
@@ -43,7 +44,7 @@ def theirs(source: str, folder: str) -> list[float]:
 
 def ours(source: str, folder: str) -> list[float]:
     """All completions of the step."""
-    return score_judged(TEXTS, [GOLD] * COMPLETIONS)
+    return score_judged(judge, TEXTS, [GOLD] * COMPLETIONS)
 
 
 def main() -> None:

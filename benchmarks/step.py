@@ -23,7 +23,6 @@ from PIL import Image
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.measure import measure
-from overlay.backends.vlm_r1.trainer import VlmTrainerArguments, extend
 from overlay.demo.tiny_model import build_model, build_processor
 from overlay.patching.submodule import Submodule
 
@@ -68,7 +67,9 @@ def prepare(side: str, folder: str, prompt: str, generations: str, images: str) 
         num_generations=int(generations), max_completion_length=COMPLETION, max_steps=1, bf16=False, report_to="none",
         save_strategy="no", disable_tqdm=True, logging_strategy="no",
     )  # fmt: skip
-    cls = VLMGRPOTrainer if side == "upstream" else extend(VLMGRPOTrainer, VlmTrainerArguments(rollout_log_mb=0))
+    cls = VLMGRPOTrainer
+    if side != "upstream":
+        from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer as cls
     with contextlib.redirect_stdout(io.StringIO()):
         trainer = cls(
             model=f"{folder}/Qwen2.5-VL-tiny", reward_funcs=[rank], args=args, vlm_module=Qwen2VLModule(),

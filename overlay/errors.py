@@ -4,7 +4,8 @@ A message is one line: what is wrong, where (file and line where there is one), 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 
 Main = Callable[[list[str] | None], int]
@@ -93,6 +94,17 @@ def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:
         return guarded
 
     return decorate
+
+
+@contextmanager
+def foreign_script() -> Iterator[None]:
+    """Under a script that is not ours (VLM-R1's): a UserError ends the process with its one line and its status."""
+    try:
+        yield
+    except UserError as error:
+        if isinstance(error, SystemExit):
+            raise
+        raise SystemExit(_tell("overlay", error, error.status)) from error
 
 
 def _tell(program: str, what: object, status: int) -> int:

@@ -8,13 +8,6 @@ import pytest
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import PromptStyle, as_rows
 from overlay.demo.run import TASKS
-from overlay.rewards.judge import client
-
-
-@pytest.fixture(autouse=True)
-def no_judge(monkeypatch):
-    """The process's judge is this test's own: none, unless it sets one up."""
-    monkeypatch.setattr(client, "_current", None)
 
 
 @pytest.fixture
@@ -22,10 +15,11 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
     """Function (rewards, **settings) → our subclass of upstream's trainer on a copy of the tiny model, in fp32, with
     the demo's rows; `own`: settings of the subclass."""
     monkeypatch.syspath_prepend(str(upstream / "src"))
-    from open_r1.trainer import GRPOConfig, VLMGRPOTrainer
+    from open_r1.trainer import GRPOConfig
     from open_r1.vlm_modules import Qwen2VLModule
 
-    from overlay.backends.vlm_r1.trainer import VlmTrainerArguments, extend
+    from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
+    from overlay.settings import VlmTrainerOptions
 
     def build(rewards, own=None, **settings):
         data = load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path)
@@ -36,8 +30,9 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
             "temperature": 1.0, "use_cpu": True, "bf16": False, "report_to": "none",
         } | settings  # fmt: skip
         folder = Path(shutil.copytree(tiny_model_dir, tmp_path / "renamed"))  # no model's name in the path
-        return extend(VLMGRPOTrainer, VlmTrainerArguments(**(own or {})))(
-            model=str(folder), reward_funcs=rewards, args=GRPOConfig(**values), vlm_module=Qwen2VLModule(),
+        return GuiVLMGRPOTrainer(
+            options=VlmTrainerOptions(**(own or {})), model=str(folder), reward_funcs=rewards,
+            args=GRPOConfig(**values), vlm_module=Qwen2VLModule(),
             train_dataset=rows, attn_implementation="sdpa", torch_dtype="float32", max_pixels=84 * 112, min_pixels=784,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ row becomes an example, so rewards and metrics compare there; drawing goes back.
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from PIL import Image
@@ -23,16 +23,6 @@ NOTES = {
 }
 
 Scale = tuple[float, float]
-
-
-@dataclass(kw_only=True)
-class CoordinateArguments:
-    """How the model counts coordinates. For both backends."""
-
-    coordinate_space: str = field(
-        default="original",
-        metadata={"help": "The model's coordinates: original pixels, resized (Qwen2.5-VL's own), or norm1000."},
-    )
 
 
 def seen_size(width: int, height: int, min_pixels: int, max_pixels: int, cell: int = CELL) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sys
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,9 @@ from filelock import FileLock
 from overlay.data.examples import PromptStyle
 from overlay.data.lengths import image_tokens, prompt_lengths, size_of
 from overlay.errors import DataError
+from overlay.settings import OVERLONG, one_of
 
-MODES = ("fail", "filter", "shrink")
 LEFT_OUT = -1
-
-
-@dataclass(kw_only=True)
-class BudgetArguments:
-    """What happens to prompts over `--max_prompt_length`. For both backends."""
-
-    overlong: str = field(
-        default="fail",
-        metadata={"help": "Prompts over --max_prompt_length: fail, filter (leave out), or shrink (their images)."},
-    )
 
 
 def fit(rows: Dataset, style: PromptStyle, processor: Any, budget: int, mode: str, rank: int = 0) -> Dataset:
@@ -41,8 +31,7 @@ def fit(rows: Dataset, style: PromptStyle, processor: Any, budget: int, mode: st
     `fail` raises DataError when any is over; `filter` leaves them out; `shrink` lowers the limit of their images to the
     largest that fits, and leaves out those whose text alone is too long. Rank 0 says what was done.
     """
-    if mode not in MODES:
-        raise DataError(f"--overlong {mode!r} is none of {', '.join(MODES)}")
+    one_of("overlong", mode, OVERLONG)
     limits = _decided(rows, style, processor, budget, mode)
     left_out, shrunk = limits.count(LEFT_OUT), sum(limit > 0 for limit in limits)
     if left_out == len(limits):

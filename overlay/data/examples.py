@@ -79,6 +79,16 @@ def open_once(opened: dict, paths: list[str], source: str, max_pixels: int = 0) 
     return [opened[path, max_pixels] for path in paths]
 
 
+def open_images(rows: list[dict[str, Any]], key: str = "image") -> None:
+    """Give each row its images (list of PIL images, RGB) under `key`; rows with the same path share one object.
+
+    DataError names the row of a missing or broken image.
+    """
+    opened: dict = {}
+    for row in rows:
+        row[key] = open_once(opened, row.get("image_path") or [], row["source"], row.get("max_pixels") or 0)
+
+
 def _columns(batch: dict[str, list], style: PromptStyle) -> dict[str, list]:
     limits = batch.get("max_pixels") or [0] * len(batch["image"])
     rows = zip(batch["image"], batch["source"], limits, strict=True)

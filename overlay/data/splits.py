@@ -1,27 +1,31 @@
-"""Rows to evaluate on while training: files of their own. For both backends."""
+"""Rows to train and to evaluate on, as a trainer takes them: the one way from data files to both trainers.
 
-from dataclasses import dataclass, field
+The held-out rows are those of files of their own (`--eval_data_file_paths`) or a share of the training rows
+(`--val_split_ratio`).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from datasets import Dataset
+
+from overlay.data.budget import fit
+from overlay.data.dataset import load_dataset
+from overlay.data.examples import PromptStyle, as_rows
 from overlay.errors import SettingError
 
 
-@dataclass(kw_only=True)
-class HeldOutArguments:
-    """Files of held-out rows; read when `--eval_strategy` asks for evaluation."""
+@dataclass(frozen=True)
+class Splits:
+    """Training rows, held-out rows where evaluation is asked for, and the accuracy methods that occur in them."""
 
-    eval_data_file_paths: str | None = field(
-        default=None, metadata={"help": "Held-out data files for --eval_strategy, separated by ':'."}
-    )
-    eval_image_folders: str | None = field(
-        default=None, metadata={"help": "Their image folders, separated by ':'; by default --image_folders."}
-    )
-    eval_reward_method: str | None = field(
-        default=None, metadata={"help": "Their accuracy methods, separated by ':'; by default --reward_method."}
-    )
+    train: Dataset
+    held_out: Dataset | None
+    methods: frozenset[str]
 
 
-def files_of(args: Any) -> tuple[str, str, str | None] | None:
+def held_out_files(args: Any) -> tuple[str, str, str | None] | None:
     """(files, folders, methods) of the held-out rows, or None. Where folders or methods are not given, the training
     ones serve, one for all files if there is only one. SettingError when rows would be held out twice."""
     if not args.eval_data_file_paths:
@@ -36,3 +40,36 @@ def files_of(args: Any) -> tuple[str, str, str | None] | None:
 
     folders = spread(args.eval_image_folders, args.image_folders)
     return args.eval_data_file_paths, folders, spread(args.eval_reward_method, args.reward_method)
+
+
+def prepare(
+    args: Any,
+    training: Any,
+    style: PromptStyle,
+    processor: Callable[[], Any],
+    methods: Iterable[str] | None,
+    answer_tags: bool = False,
+) -> Splits:
+    """The rows of a run. `args`: data flags (of `overlay.settings` or VLM-R1's script); `training`: the trainer's
+    (eval_strategy, max_prompt_length, seed, process_index); `processor` is made only when prompts have to be measured;
+    `methods`: accuracy methods that exist, None when no reward asks for one; `answer_tags`: see `as_rows`.
+
+    Raises DataError or SettingError.
+    """
+    files = {"train": (args.data_file_paths, args.image_folders, args.reward_method)}
+    held_out = held_out_files(args)
+    if held_out and training.eval_strategy != "no":
+        files["held_out"] = held_out
+    rows = {name: load_dataset(*paths, args.arrow_cache_dir, methods) for name, paths in files.items()}
+    used = frozenset(name for part in rows.values() for name in part.unique("accu_reward_method")) if methods else ()
+    if training.max_prompt_length:
+        limit = training.max_prompt_length, args.overlong, training.process_index
+        made = processor()
+        rows = {name: fit(part, style, made, *limit) for name, part in rows.items()}
+    if args.val_split_ratio:
+        parts = rows["train"].train_test_split(test_size=args.val_split_ratio, seed=training.seed)
+        rows = {"train": parts["train"]}
+        if training.eval_strategy != "no":
+            rows["held_out"] = parts["test"]
+    views = {name: as_rows(part, style, answer_tags) for name, part in rows.items()}
+    return Splits(views["train"], views.get("held_out"), frozenset(used))

@@ -14,6 +14,8 @@ import torch
 from peft import PeftConfig, PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from overlay.errors import SettingError, command
+
 
 def merge(adapter: Path, base: str | None = None) -> torch.nn.Module:
     """The merged model, in the base's dtype. Raises OSError or ValueError when either cannot be read."""
@@ -28,26 +30,20 @@ def merge(adapter: Path, base: str | None = None) -> torch.nn.Module:
     return adapted.merge_and_unload()
 
 
-def main() -> int:
+@command("merge", OSError, ValueError)
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("adapter", type=Path, help="folder with adapter_model.safetensors")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--base", help="base model, where it is not the one that the adapter names")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if not (args.adapter / "adapter_config.json").is_file():
-        print(f"{args.adapter}: no adapter_config.json, so no adapter to merge", file=sys.stderr)
-        return 2
+        raise SettingError(f"{args.adapter}: no adapter_config.json, so no adapter to merge")
     if args.out.exists():
-        print(f"{args.out} is there already; choose another folder", file=sys.stderr)
-        return 2
-    try:
-        model = merge(args.adapter, args.base)
-        aside = args.out.with_name(args.out.name + ".tmp")
-        model.save_pretrained(aside)
-        AutoProcessor.from_pretrained(args.adapter).save_pretrained(aside)
-    except (OSError, ValueError) as error:
-        print(f"{args.adapter}: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
+        raise SettingError(f"{args.out} is there already; choose another folder")
+    aside = args.out.with_name(args.out.name + ".tmp")
+    merge(args.adapter, args.base).save_pretrained(aside)
+    AutoProcessor.from_pretrained(args.adapter).save_pretrained(aside)
     aside.rename(args.out)
     print(args.out)
     return 0

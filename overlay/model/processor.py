@@ -12,6 +12,8 @@ from pathlib import Path
 
 from transformers import AutoProcessor, ProcessorMixin
 
+from overlay.errors import SettingError, command
+
 
 def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | None = None) -> ProcessorMixin:
     """Processor of a model folder or hub name, padding on the left.
@@ -22,6 +24,14 @@ def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | 
     processor = AutoProcessor.from_pretrained(model, padding_side="left")
     limit_pixels(processor, min_pixels, max_pixels)
     return processor
+
+
+def training_processor(model: str, min_pixels: int, max_pixels: int) -> ProcessorMixin:
+    """The same for a training's flags. SettingError when there is no such model."""
+    try:
+        return load_processor(model, min_pixels, max_pixels)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"--model_name_or_path {model}: {str(error).splitlines()[0]}") from error
 
 
 def limit_pixels(processor: ProcessorMixin, min_pixels: int | None, max_pixels: int | None) -> None:
@@ -52,19 +62,16 @@ def write_limited(model: Path, out: Path, min_pixels: int | None, max_pixels: in
     (out / ".processor").rmdir()
 
 
-def main() -> int:
+@command("overlay.model.processor", OSError, ValueError)
+def main(argv: list[str] | None = None) -> int:
     """Command line; a folder that is not there, or is there already, gives one line and status 2."""
     parser = argparse.ArgumentParser(description="A model folder whose processor has other pixel limits.")
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--min_pixels", type=int)
     parser.add_argument("--max_pixels", type=int)
-    args = parser.parse_args()
-    try:
-        write_limited(args.model, args.out, args.min_pixels, args.max_pixels)
-    except (OSError, ValueError) as error:
-        print(f"overlay.model.processor: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
+    args = parser.parse_args(argv)
+    write_limited(args.model, args.out, args.min_pixels, args.max_pixels)
     return 0
 
 

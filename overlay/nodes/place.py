@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from overlay.errors import NodesError
+from overlay.errors import NodesError, command
 
 PORT = 29500
 
@@ -82,13 +82,10 @@ def place(variables: Mapping[str, str], hosts: Callable[[str], list[str]] = slur
     return found
 
 
-def main() -> int:
+@command("overlay.nodes.place")
+def main(argv: list[str] | None = None) -> int:
     """Shell assignments on stdout; status 2 and one line when the place cannot be told."""
-    try:
-        found = place(os.environ)
-    except (NodesError, FileNotFoundError) as error:
-        print(f"overlay.nodes.place: {error}", file=sys.stderr)
-        return 2
+    found = place(os.environ)
     print(
         f"node {found.rank} of {found.nodes}, master {found.master}:{found.port} (from {found.source})", file=sys.stderr
     )

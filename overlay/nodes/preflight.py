@@ -25,7 +25,7 @@ import torch.distributed as dist
 from rich.console import Console
 from rich.table import Table
 
-from overlay.errors import NodeFailed, NodesError
+from overlay.errors import NodeFailed, NodesError, command
 from overlay.nodes import checks
 from overlay.nodes.facts import gather
 from overlay.nodes.place import Place, place
@@ -176,7 +176,8 @@ def run(here: Place, args: argparse.Namespace) -> list[str]:
     return failures
 
 
-def main() -> int:
+@command("preflight")
+def main(argv: list[str] | None = None) -> int:
     """Status 0 when all is well, 1 with a line for each failure."""
     parser = argparse.ArgumentParser(description="Check all nodes of a job before it starts.")
     parser.add_argument("--data", required=True, help="data files, separated by ':'")
@@ -187,7 +188,7 @@ def main() -> int:
     parser.add_argument("--generations", required=True, type=int)
     parser.add_argument("--rdzv_id", default="gui", help="torchrun's name of the job, to know one that is running")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for all nodes to come")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
         failures = run(place(os.environ), args)
     except (NodeFailed, NodesError) as error:

@@ -1,10 +1,12 @@
 """accuracy: the reward whose method is chosen by file (`--reward_method`) or by row (`accu_reward_method`)."""
 
 from collections.abc import Callable
+from functools import wraps
 
 from overlay.action.completion import content_of
 from overlay.rewards.action import score_action
 from overlay.rewards.boxes import score_map, score_od_ap, score_od_ap50, score_od_length, score_weighted_sum
+from overlay.rewards.judge.client import Judge
 from overlay.rewards.judged import score_judged
 from overlay.rewards.text import score_all_match, score_default, score_math, score_mcq, score_yes_no
 
@@ -25,11 +27,11 @@ METHODS = (*SCORES, "llm")
 
 
 def accuracy_reward(
-    completions: list, solution: list[str], accu_reward_method: list[str], **columns: list
+    completions: list, solution: list[str], accu_reward_method: list[str], judge: Judge | None = None, **columns: list
 ) -> list[float]:
     """Score each completion by its own row's method, in [0, 1]; the dataset refuses unknown methods beforehand.
 
-    The judge is asked about all rows of method `llm` at once.
+    `judge` is asked about all rows of method `llm` at once; a trainer has it bound by `judged_by`.
 
     >>> wait = '{"action_type": "wait", "action_parameter": {"wait": ""}}'
     >>> accuracy_reward([[{"role": "assistant", "content": f"<answer>{wait}</answer>"}]], [wait], ["gui_action"])
@@ -37,7 +39,17 @@ def accuracy_reward(
     """
     texts = [content_of(completion) for completion in completions]
     judged = [row for row, method in enumerate(accu_reward_method) if method == "llm"]
-    verdicts = score_judged([texts[row] for row in judged], [solution[row] for row in judged]) if judged else []
+    verdicts = score_judged(judge, [texts[row] for row in judged], [solution[row] for row in judged]) if judged else []
     known = dict(zip(judged, verdicts, strict=True))
     rows = enumerate(zip(texts, solution, accu_reward_method, strict=True))
     return [known[n] if n in known else SCORES[method](text, gold) for n, (text, gold, method) in rows]
+
+
+def judged_by(judge: Judge) -> Callable[..., list[float]]:
+    """The accuracy reward that asks this judge."""
+
+    @wraps(accuracy_reward)
+    def reward(completions: list, **columns: list) -> list[float]:
+        return accuracy_reward(completions, judge=judge, **columns)
+
+    return reward

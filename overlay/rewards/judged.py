@@ -3,7 +3,7 @@
 from overlay.action.action import match, parse_action, similarity
 from overlay.errors import SettingError
 from overlay.rewards.answers import answer_of, gold_of
-from overlay.rewards.judge import client
+from overlay.rewards.judge.client import Judge
 
 
 def score_without_judge(text: str, solution: str) -> float:
@@ -17,9 +17,9 @@ def score_without_judge(text: str, solution: str) -> float:
     return similarity(answer_of(text), gold_of(solution))
 
 
-def score_judged(texts: list[str], solutions: list[str]) -> list[float]:
-    """Scores in [0, 1] of several completions, asked for together. Only the answer goes to the judge."""
-    judge = client.current()
+def score_judged(judge: Judge | None, texts: list[str], solutions: list[str]) -> list[float]:
+    """Scores in [0, 1] of several completions, asked for together. Only the answer goes to the judge. SettingError
+    without a judge."""
     if judge is None:
         raise SettingError("reward method llm needs a judge: --judge_model and OPENAI_API_BASE")
     verdicts = judge.scores([(gold_of(gold), answer_of(text)) for text, gold in zip(texts, solutions, strict=True)])

@@ -1,27 +1,32 @@
-"""Checkpoints that are whole or not there. A mixin of both trainers.
+"""Checkpoints that are whole or not there.
 
 Trainer writes file by file into `checkpoint-<step>`, and a resume takes the newest folder of that name, cut short or
 not. Here they are written into `.saving` and renamed when every rank is done; older ones are deleted only then.
 """
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError
+from transformers import TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from overlay.errors import RunStopped
 
-try:
-    from transformers.trainer_utils import rotate_checkpoints
-except ImportError:  # transformers < 5: a method of Trainer
-    rotate_checkpoints = None
-
 ASIDE = ".saving"
+PARTS = "overlay_state.json"  # in a checkpoint: state of the parts below, by name
 FULL, LEFT = "No space left on device", 1 << 20  # bytes
+
+
+class Stateful(Protocol):
+    """A part of the training with state that a resume needs."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 def last_checkpoint(output_dir: str) -> str | None:
@@ -29,52 +34,63 @@ def last_checkpoint(output_dir: str) -> str | None:
     return get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
 
 
-class WholeCheckpoints:
-    """Mixin for transformers' Trainer. `additions`: functions that write more into a checkpoint, called on every rank
-    with its folder."""
+class Checkpoints:
+    """The checkpoints of one run. `barrier` waits for all ranks. `additions`: functions that write more into one,
+    called on every rank with its folder; `parts`: what has state, the same on every rank."""
 
-    _aside = False
-    resumed_from: str | None = None
-
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, args: TrainingArguments, barrier: Callable[[], None]):
+        self.args, self.barrier = args, barrier
         self.additions: list[Callable[[Path], None]] = []
-        super().__init__(*args, **kwargs)
+        self.parts: dict[str, Stateful] = {}
+        self.resumed_from: str | None = None
+        self._aside = False
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """Train as the base does; says first where it starts and what a resume will lack.
+    def start(self, asked: str | bool | None, deepspeed: bool) -> str | None:
+        """Where the run starts; says so, and what a resume will lack.
 
-        True or None: the newest checkpoint in output_dir, so that a restart goes on from there; where there is none,
-        --resume_from_checkpoint; where that is not given either, from the start. `resumed_from` is the folder.
+        `asked` True or None: the newest checkpoint in output_dir, so that a restart goes on from there; where there is
+        none, --resume_from_checkpoint; where that is not given either, from the start (None).
         """
-        if resume_from_checkpoint in (True, None):
-            resume_from_checkpoint = last_checkpoint(self.args.output_dir) or self.args.resume_from_checkpoint
-        self.resumed_from = resume_from_checkpoint or None
-        if self.resumed_from and self.is_world_process_zero():
-            print(f"resuming from {self.resumed_from}", file=sys.stderr)
-        if self.args.save_only_model and self.args.save_strategy != "no" and self.is_world_process_zero():
-            then = "cannot resume" if self.is_deepspeed_enabled else "resumes with a fresh optimizer and schedule"
-            print(f"--save_only_model true: no optimizer is saved; a run that ends early {then}", file=sys.stderr)
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        if asked in (True, None):
+            asked = last_checkpoint(self.args.output_dir) or self.args.resume_from_checkpoint
+        self.resumed_from = str(asked) if asked else None
+        if self.resumed_from:
+            file = Path(self.resumed_from) / PARTS
+            states = json.loads(file.read_text()) if file.is_file() else {}
+            for name, state in states.items():
+                if name in self.parts:
+                    self.parts[name].load_state_dict(state)
+        if self.args.process_index == 0:
+            if self.resumed_from:
+                print(f"resuming from {self.resumed_from}", file=sys.stderr)
+            if self.args.save_only_model and self.args.save_strategy != "no":
+                then = "cannot resume" if deepspeed else "resumes with a fresh optimizer and schedule"
+                print(f"--save_only_model true: no optimizer is saved; a run that ends early {then}", file=sys.stderr)
+        return self.resumed_from
 
-    def _get_output_dir(self, trial: Any) -> str:
-        folder = super()._get_output_dir(trial)
-        return str(Path(folder) / ASIDE) if self._aside else folder
+    def folder(self, usual: str) -> str:
+        """Where Trainer writes instead of into the `usual` folder."""
+        return str(Path(usual) / ASIDE) if self._aside else usual
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        root = Path(super()._get_output_dir(trial))
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+    def save(self, root: Path, state: TrainerState, write: Callable[[], None], rotate: Callable[[str], None]) -> None:
+        """Write one: `write` is Trainer's own way, into `folder`; `rotate` deletes old ones below `root`."""
+        name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         staged, whole = root / ASIDE / name, root / name
         if self.args.should_save:
             shutil.rmtree(root / ASIDE, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
+        self.barrier()
         self._aside = True
         try:
-            super()._save_checkpoint(model, trial)
+            write()
             for add in self.additions:
                 add(staged)
-            if self.args.should_save and self.state.best_model_checkpoint == str(staged):
-                self.state.best_model_checkpoint = str(whole)
-                self.state.save_to_json(str(staged / "trainer_state.json"))
+            if self.args.should_save:
+                states = {name: part.state_dict() for name, part in self.parts.items()}
+                (staged / PARTS).write_text(json.dumps(states))
+            if state.best_model_checkpoint == str(staged):
+                state.best_model_checkpoint = str(whole)  # on every rank: each looks for it at the end
+                if self.args.should_save:
+                    state.save_to_json(str(staged / "trainer_state.json"))
         except (OSError, RuntimeError, SafetensorError) as error:
             # torch.save says nothing of the disk; what it wrote stays and fills it.
             if FULL not in str(error) and shutil.disk_usage(root).free > LEFT:
@@ -87,17 +103,15 @@ class WholeCheckpoints:
         finally:
             self._aside = False
         self._publish(staged, whole)
-        if self.args.should_save and rotate_checkpoints is None:
-            self._rotate_checkpoints(use_mtime=True, output_dir=str(root))
-        elif self.args.should_save:
-            rotate_checkpoints(str(root), self.args.save_total_limit, self.state.best_model_checkpoint, use_mtime=True)
+        if self.args.should_save:
+            rotate(str(root))
 
     def _publish(self, staged: Path, whole: Path) -> None:
         """Rename when every rank has written its part: rank 0 first, then nodes that have a disk of their own."""
-        for turn in (self.is_world_process_zero(), self.is_local_process_zero()):
-            self.accelerator.wait_for_everyone()
+        for turn in (self.args.process_index == 0, self.args.local_process_index == 0):
+            self.barrier()
             if turn and staged.exists():
                 shutil.rmtree(whole, ignore_errors=True)  # of the same step, from before a resume
                 staged.rename(whole)
                 staged.parent.rmdir()
-        self.accelerator.wait_for_everyone()
+        self.barrier()

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from overlay.errors import SettingError
+from overlay.training.checkpoints import Checkpoints
+
 FILE = "reference.pt"
 
 
@@ -25,18 +28,17 @@ def gathered(model: torch.nn.Module, rank: int | None) -> AbstractContextManager
 
 
 class KeepReference(TrainerCallback):
-    """Write a trainer's reference model into each of its checkpoints and take it from there on resume."""
+    """Write the reference model into each of a run's checkpoints and take it from there on resume."""
 
-    def __init__(self, trainer: Any):
-        self.trainer = trainer
-        self.model = getattr(trainer.ref_model, "module", trainer.ref_model)  # inside DeepSpeed's engine or DDP
-        self.writes = trainer.args.should_save
-        trainer.additions.append(self.save)
+    def __init__(self, model: torch.nn.Module, checkpoints: Checkpoints):
+        self.model = getattr(model, "module", model)  # inside DeepSpeed's engine or DDP
+        self.checkpoints = checkpoints
+        checkpoints.additions.append(self.save)
 
     def save(self, folder: Path) -> None:
         """On every rank, for gathering; the saving one writes."""
         with gathered(self.model, None):
-            if self.writes:
+            if self.checkpoints.args.should_save:
                 torch.save(self.model.state_dict(), folder / FILE)
 
     def on_train_begin(
@@ -45,9 +47,9 @@ class KeepReference(TrainerCallback):
         """After a resume, `state` is the checkpoint's."""
         if not state.global_step:
             return
-        file = Path(self.trainer.resumed_from) / FILE
+        file = Path(self.checkpoints.resumed_from or "") / FILE
         if not file.exists():
-            raise SystemExit(f"{file} is not there: --sync_ref_model cannot go on from a checkpoint made without it")
+            raise SettingError(f"{file} is not there: --sync_ref_model cannot go on from a checkpoint made without it")
         weights = torch.load(file, map_location="cpu", weights_only=True)
         with gathered(self.model, 0), torch.no_grad():
             for name, parameter in self.model.named_parameters():

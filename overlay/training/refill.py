@@ -1,4 +1,4 @@
-"""New prompts for groups whose completions all got the same reward. A mixin of both trainers.
+"""New prompts for groups whose completions all got the same reward.
 
 Such a group has no advantage and so no gradient. With `--dynamic_sampling N` up to N more batches are generated, of
 prompts drawn from the whole training set, and each group that ranks its completions takes the place of one that does
@@ -7,7 +7,8 @@ one would save little. Logged: `dynamic_sampling/batches` and `dynamic_sampling/
 """
 
 import random
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,63 +21,70 @@ OF_PROMPT = ("prompt_ids", "prompt_mask")
 OF_BOTH = ("token_type_ids", "mm_token_type_ids")  # prompt and completion in one row
 
 
-@dataclass(kw_only=True)
-class DynamicSamplingArguments:
-    """What happens to groups without a gradient. For both backends."""
+@dataclass
+class Batch:
+    """This rank's rows, what the trainer's generation made of them, and which of all ranks' groups (groups,) got the
+    same reward for each completion."""
 
-    dynamic_sampling: int = field(
-        default=0,
-        metadata={"help": "Most batches of new prompts generated in place of groups with equal rewards; 0: none."},
-    )
+    rows: list[dict[str, Any]]
+    result: dict[str, Any]
+    dull: torch.Tensor
 
 
-class DynamicSampling:
-    """Mixin in front of RewardLog. `dynamic_sampling`: most extra batches for each one."""
+def is_dull(rewards: torch.Tensor) -> torch.Tensor:
+    """Of rewards (groups, completions): which groups (groups,) have no gradient."""
+    return rewards.amax(1) - rewards.amin(1) <= ALIKE
 
-    def __init__(self, *args: Any, dynamic_sampling: int = 0, **kwargs: Any):
-        self._extra_batches = dynamic_sampling
-        super().__init__(*args, **kwargs)
 
-    def _generate_and_score_completions(self, inputs: list[dict], *model: Any) -> dict[str, Any]:
-        result = super()._generate_and_score_completions(inputs, *model)
-        if not self._extra_batches or not self.model.training:
-            return result
-        dull, batches = self._dull(), 0
-        images = [len(row["image_path"] or []) for row in inputs]
-        while dull.any() and batches < self._extra_batches:
-            rows = self._other_rows(len(inputs), len(dull), batches)
-            fresh = super()._generate_and_score_completions(rows, *model)
-            takes, batches = dull & ~self._dull(), batches + 1
-            mine = takes.repeat_interleave(self.num_generations)
-            first = self.accelerator.process_index * len(inputs)
-            chosen = mine[first : first + len(inputs)].tolist()
-            others = [len(row["image_path"] or []) for row in rows]
+class Refill:
+    """`batches`: most extra ones for each batch; `dataset`: where prompts are drawn from; `generations`: completions of
+    a prompt; `rank`: this process's number. Its state is the number of draws, so that a resumed run draws on."""
+
+    def __init__(self, batches: int, dataset: Sequence, generations: int, seed: int, rank: int, pad_id: int):
+        self.batches, self.dataset, self.generations = batches, dataset, generations
+        self.seed, self.rank, self.pad_id = seed, rank, pad_id
+        self.draws = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """What a resume needs."""
+        return {"draws": self.draws}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there."""
+        self.draws = state["draws"]
+
+    def __call__(self, batch: Batch, generate: Callable[[list[dict[str, Any]]], Batch]) -> tuple[Batch, int]:
+        """(the batch with its dull groups replaced as far as that went, batches that were generated for it)."""
+        tried = 0
+        images = images_of(batch.rows)
+        rows, result, dull = batch.rows, batch.result, batch.dull
+        while dull.any() and tried < self.batches:
+            fresh = generate(self.draw(len(rows), len(dull)))
+            takes, tried = dull & ~fresh.dull, tried + 1
+            first = self.rank * len(rows)
+            chosen = takes.repeat_interleave(self.generations)[first : first + len(rows)].tolist()
             if any(chosen):
-                result = merge(result, fresh, chosen, (images, others), self._pad_id())
+                others = images_of(fresh.rows)
+                result = exchanged(result, fresh.result, chosen, (images, others), self.pad_id)
                 images = [b if take else a for take, a, b in zip(chosen, images, others, strict=True)]
+                rows = [b if take else a for take, a, b in zip(chosen, rows, fresh.rows, strict=True)]
             dull = dull & ~takes
-        if "num_items_in_batch" in result:
-            result["num_items_in_batch"] = self.accelerator.gather(result["completion_mask"].sum()).sum()
-        self._record("dynamic_sampling/batches", float(batches))
-        self._record("dynamic_sampling/dull_groups", dull.float().mean().item())
-        return result
+        return Batch(rows, result, dull), tried
 
-    def _dull(self) -> torch.Tensor:
-        rewards = self.group_rewards()
-        return rewards.amax(1) - rewards.amin(1) <= ALIKE
-
-    def _pad_id(self) -> int:
-        return getattr(self.processing_class, "tokenizer", self.processing_class).pad_token_id
-
-    def _other_rows(self, count: int, groups: int, batch: int) -> list[dict[str, Any]]:
-        """This rank's rows of `groups` prompts, drawn alike on all ranks and again after a resume."""
-        draw = random.Random(f"{self.args.seed}-{self.state.global_step}-{self._step}-{batch}")
-        prompts = draw.choices(range(len(self.train_dataset)), k=groups)
-        first = self.accelerator.process_index * count
-        return [dict(self.train_dataset[prompts[n // self.num_generations]]) for n in range(first, first + count)]
+    def draw(self, count: int, groups: int) -> list[dict[str, Any]]:
+        """This rank's `count` rows of `groups` new prompts, drawn alike on all ranks."""
+        chosen = random.Random(f"{self.seed}-{self.draws}").choices(range(len(self.dataset)), k=groups)
+        self.draws += 1
+        first = self.rank * count
+        return [dict(self.dataset[chosen[n // self.generations]]) for n in range(first, first + count)]
 
 
-def merge(
+def images_of(rows: list[dict[str, Any]]) -> list[int]:
+    """How many images each row has."""
+    return [len(row["image_path"] or []) for row in rows]
+
+
+def exchanged(
     kept: dict[str, Any], fresh: dict[str, Any], chosen: list[bool], images: tuple[list[int], list[int]], pad_id: int
 ) -> dict[str, Any]:
     """One batch of two, row by row: of `fresh` where `chosen`, else of `kept`. Both are what the trainers' generation

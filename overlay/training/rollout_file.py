@@ -7,23 +7,12 @@ lines, and the oldest half goes when it is full.
 
 import json
 import math
-from dataclasses import dataclass, field
 from logging import INFO, LogRecord
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 FOLDER = "rollouts"
-
-
-@dataclass(kw_only=True)
-class RolloutArguments:
-    """The record of what was sampled. For both backends."""
-
-    rollout_log_mb: float = field(
-        default=50.0,
-        metadata={"help": "Megabytes of completions with their rewards kept by each rank (make rollouts); 0: none."},
-    )
 
 
 class RolloutFile:

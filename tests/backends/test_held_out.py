@@ -7,8 +7,9 @@ import pytest
 from trl import TrlParser
 
 from data_prep.convert import convert
-from overlay.backends.trl.train import ARGUMENTS, main
-from overlay.data.splits import files_of
+from overlay.backends.trl.arguments import ARGUMENTS
+from overlay.backends.trl.train import train as train_with
+from overlay.data.splits import held_out_files
 from overlay.errors import SettingError
 from overlay.prompt.template import load_template
 from overlay.training import rollout_file as rollouts
@@ -39,12 +40,12 @@ def arguments(**changed):
     ],
 )
 def test_folders_and_methods_default_to_trainings(changed, expected):
-    assert files_of(arguments(**changed)) == expected
+    assert held_out_files(arguments(**changed)) == expected
 
 
 def test_rows_are_not_held_out_twice():
     with pytest.raises(SettingError, match="choose one"):
-        files_of(arguments(eval_data_file_paths="a", val_split_ratio=0.1))
+        held_out_files(arguments(eval_data_file_paths="a", val_split_ratio=0.1))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def check(log, folder):
 @pytest.mark.integration
 def test_trl(flags, held_out_rows, tmp_path):
     line = flags(max_steps=2, **settings(held_out_rows))
-    trainer = main(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
+    trainer = train_with(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
     check(trainer.state.log_history, tmp_path / "run")
     assert trainer.state.best_model_checkpoint.startswith(str(tmp_path / "run" / "checkpoint-"))
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from overlay.backends.vlm_r1.losses import LOSSES, LossArguments, reduce_loss, rescaled
+from overlay.backends.vlm_r1.losses import reduce_loss, rescaled
+from overlay.settings import LOSSES, VlmTrainerOptions
 
 LOSS = torch.tensor([[1.0, 3.0, 9.0], [2.0, 9.0, 9.0]])
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0]])
@@ -47,8 +48,8 @@ def test_advantages():
 
 @pytest.mark.parametrize("changed", [{"loss_type": "sapo"}, {"scale_rewards": "all"}])
 def test_unknown_names_are_refused(changed):
-    with pytest.raises(ValueError, match=rf"--{next(iter(changed))} {next(iter(changed.values()))}"):
-        LossArguments(**changed)
+    with pytest.raises(ValueError, match=rf"--{next(iter(changed))} '{next(iter(changed.values()))}' is none of"):
+        VlmTrainerOptions(**changed)
 
 
 def lengths(completions, **columns):

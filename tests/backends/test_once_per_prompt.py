@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt, open_images
-from overlay.data.examples import PromptStyle
+from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt
+from overlay.data.examples import PromptStyle, open_images
 from overlay.errors import DataError
 from overlay.model.processor import load_processor
 

@@ -12,9 +12,12 @@ import torch
 from transformers import AutoModelForImageTextToText
 from trl import TrlParser
 
-from overlay.backends.trl.train import ARGUMENTS, main
+from overlay.backends.trl.arguments import ARGUMENTS
+from overlay.backends.trl.train import main
+from overlay.backends.trl.train import train as train_with
 from overlay.data.lengths import prompt_lengths
 from overlay.demo.run import TASKS
+from overlay.errors import SettingError
 from overlay.model.processor import load_processor
 from overlay.rewards import REWARDS
 from overlay.training import rollout_file as rollouts
@@ -39,19 +42,7 @@ def spread_reward(monkeypatch):
 
 
 def train(line):
-    return main(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
-
-
-def refused(line):
-    """Standard error of a command line that must be refused before a model loads."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "overlay.backends.trl.train", *line], capture_output=True, text=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"}, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "Loading weights" not in done.stderr
-    (last,) = [text for text in done.stderr.splitlines() if text.startswith("overlay.backends.trl.train: ")]
-    return last
+    return train_with(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
 
 
 @pytest.mark.parametrize(
@@ -71,8 +62,13 @@ def refused(line):
         ),
     ],
 )
-def test_impossible_settings_are_refused(changed, message, flags):
-    assert message in refused(flags(**{"reward_funcs": ["accuracy", "format"]} | changed))
+def test_impossible_settings_are_refused(changed, message, flags, capsys):
+    """Before a model loads, in one line."""
+    assert main(flags(**changed)) == 2
+    told = capsys.readouterr().err
+    assert "Loading weights" not in told
+    (last,) = [line for line in told.splitlines() if line.startswith("train: ")]
+    assert message in last
 
 
 def test_trains_logs_and_saves_what_serving_needs(flags, tmp_path):
@@ -127,7 +123,7 @@ def test_resume_goes_on_with_the_synced_reference(flags, tmp_path, copy_of):
         if "language_model" in name and expected.ndim > 1:
             assert not torch.equal(actual, untouched), name
     (first / "checkpoint-4" / "reference.pt").unlink()
-    with pytest.raises(SystemExit, match=r"reference\.pt is not there"):
+    with pytest.raises(SettingError, match=r"reference\.pt is not there"):
         train(flags(output_dir=first, max_steps=6, **settings))
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 from trl import TrlParser
 from trl.generation import vllm_client, vllm_generation
 
-from overlay.backends.trl.train import ARGUMENTS, main
+from overlay.backends.trl.arguments import ARGUMENTS
+from overlay.backends.trl.train import train as train_with
 from overlay.demo.run import TASKS
 from overlay.model.processor import load_processor, write_limited
 from overlay.rewards import REWARDS
@@ -115,7 +116,7 @@ def line(model, rows, tmp_path, server, **changed):
 
 def test_every_argument_and_image_reaches_the_server(server, tiny_model_dir, demo_rows, tmp_path):
     write_limited(tiny_model_dir, tmp_path / "limited", 3136, LIMIT)
-    trainer = main(*TrlParser(ARGUMENTS).parse_args_and_config(
+    trainer = train_with(*TrlParser(ARGUMENTS).parse_args_and_config(
         args=line(tmp_path / "limited", demo_rows, tmp_path, server)
     ))  # fmt: skip
     processor = trainer.processing_class
@@ -157,7 +158,7 @@ def test_every_argument_and_image_reaches_the_server(server, tiny_model_dir, dem
 
 def test_other_pixel_limits_than_the_model_folders_are_refused(server, tiny_model_dir, demo_rows, tmp_path):
     with pytest.raises(ValueError, match=r"this run has 3136 to 9408.*python -m overlay\.processor MODEL OUT"):
-        main(*TrlParser(ARGUMENTS).parse_args_and_config(args=line(tiny_model_dir, demo_rows, tmp_path, server)))
+        train_with(*TrlParser(ARGUMENTS).parse_args_and_config(args=line(tiny_model_dir, demo_rows, tmp_path, server)))
     assert server.requests == []
 
 

@@ -9,7 +9,6 @@ from transformers import AutoModelForImageTextToText
 
 from overlay.backends.trl.arguments import TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
-from overlay.backends.vlm_r1.trainer import VlmTrainerArguments, extend
 from overlay.model.processor import load_processor
 from tests.stock import ZERO3, healthy, run_stock
 
@@ -146,6 +145,8 @@ def test_image_tokens_are_never_sampled(trainer):
     assert {config.image_token_id, config.video_token_id} <= set(trainer.generation_config.suppress_tokens)
 
 
-def test_a_missing_method_is_named():
-    with pytest.raises(TypeError, match="_get_per_token_logps any more"):
-        extend(type("Other", (), {}), VlmTrainerArguments())
+def test_a_missing_method_is_named(trainer):
+    from overlay.backends.vlm_r1.trainer import must_have
+
+    with pytest.raises(TypeError, match="Other has no compute_loss any more"):
+        must_have(type("Other", (), {}), ("compute_loss",))

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from overlay.errors import RunStopped
+from overlay.errors import RunStopped, SettingError
 
 pytestmark = pytest.mark.integration
 
@@ -58,7 +58,7 @@ def test_the_reference_follows_the_policy(vlm_r1_trainer, tmp_path):
 
 
 def test_sync_without_a_reference_is_refused(vlm_r1_trainer):
-    with pytest.raises(SystemExit, match="--sync_ref_model needs a reference model"):
+    with pytest.raises(SettingError, match="--sync_ref_model needs a reference model"):
         vlm_r1_trainer([zeros], beta=0.0, sync_ref_model=True)
 
 

@@ -10,8 +10,8 @@ from benchmarks.judge_server import judge_server
 from overlay.action.completion import THINK_FIELDS
 from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS, accuracy_reward
-from overlay.rewards.judge import client
-from overlay.rewards.judge.settings import JudgeArguments
+from overlay.rewards.judge.client import Judge
+from overlay.settings import JudgeArguments
 
 DESCRIPTION = "Click the search field at the top"
 GOLD = json.dumps(
@@ -108,9 +108,11 @@ def test_the_judge_is_not_talked_round(behaviour, monkeypatch):
     itself is compared."""
     with judge_server(behaviour) as server:
         monkeypatch.setenv("OPENAI_API_BASE", server.base)
-        client.configure(JudgeArguments(judge_model="m", judge_cache_dir="", judge_retries=0))
+        judge = Judge(JudgeArguments(judge_model="m", judge_cache_dir="", judge_retries=0))
         texts = [text for text, _, _ in ATTACKS.values()]
-        scores = accuracy_reward([completions(text)[0] for text in texts], [GOLD] * len(texts), ["llm"] * len(texts))
+        scores = accuracy_reward(
+            [completions(text)[0] for text in texts], [GOLD] * len(texts), ["llm"] * len(texts), judge=judge
+        )
         sizes = [len(json.dumps(request)) for request in server.requests]
     for (name, (_, most, _)), score in zip(ATTACKS.items(), scores, strict=True):
         assert 0 <= score <= most, name

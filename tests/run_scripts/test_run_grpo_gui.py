@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from trl import ModelConfig, TrlParser
 
-from overlay.backends.trl.train import ARGUMENTS
+from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.vlm_r1 import hooks
 from overlay.errors import Refused
 from overlay.patching.submodule import Submodule

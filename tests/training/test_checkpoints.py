@@ -12,7 +12,8 @@ import pytest
 from transformers import TrainerCallback
 from trl import TrlParser
 
-from overlay.backends.trl.train import ARGUMENTS, main
+from overlay.backends.trl.arguments import ARGUMENTS
+from overlay.backends.trl.train import train as train_with
 from overlay.errors import RunStopped
 from overlay.training.checkpoints import ASIDE, last_checkpoint
 from tests.stock import ROOT, TASKS
@@ -39,7 +40,7 @@ def flags(tiny_model_dir, demo_rows, reward_model, tmp_path):
 
 
 def train(line):
-    return main(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
+    return train_with(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
 
 
 def history(folder):

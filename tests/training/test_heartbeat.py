@@ -17,7 +17,8 @@ RUN = """
 import os, sys, time
 from trl import TrlParser
 from overlay.rewards import REWARDS
-from overlay.backends.trl.train import ARGUMENTS, main
+from overlay.backends.trl.arguments import ARGUMENTS
+from overlay.backends.trl.train import train as train_with
 
 calls = 0
 def stuck(completions, **columns):
@@ -28,7 +29,7 @@ def stuck(completions, **columns):
     return [float(n) for n in range(len(completions))]
 
 REWARDS["stuck"] = stuck
-main(*TrlParser(ARGUMENTS).parse_args_and_config())
+train_with(*TrlParser(ARGUMENTS).parse_args_and_config())
 """
 
 

@@ -9,8 +9,9 @@ from transformers import AutoModelForSequenceClassification
 from trl import TrlParser
 
 from benchmarks.judge_server import judge_server
-from overlay.backends.trl.train import ARGUMENTS, main
-from overlay.errors import RunStopped
+from overlay.backends.trl.arguments import ARGUMENTS
+from overlay.backends.trl.train import train as train_with
+from overlay.errors import RunStopped, SettingError
 from overlay.rewards import REWARDS
 from overlay.training.recorder import statistics
 from overlay.training.rollout_file import RolloutFile
@@ -50,7 +51,9 @@ def trl_run(tiny_model_dir, demo_rows, tmp_path):
             "log_completions": "false",
         } | changed  # fmt: skip
         parts = ((f"--{name}", *(value if isinstance(value, list) else [value])) for name, value in values.items())
-        return main(*TrlParser(ARGUMENTS).parse_args_and_config(args=[str(part) for one in parts for part in one]))
+        return train_with(
+            *TrlParser(ARGUMENTS).parse_args_and_config(args=[str(part) for one in parts for part in one])
+        )
 
     return run
 
@@ -85,7 +88,7 @@ def test_vlm_r1_weighs_alike(vlm_r1_trainer, reward_model):
     trainer.model.train()
     rows = [trainer.train_dataset[i] for i in (0, 0, 60, 60)]
     result = trainer._generate_and_score_completions(rows, trainer.model)
-    scores, metrics = trainer._scores, trainer._metrics
+    scores, metrics = trainer.recorder.scores, trainer._metrics
     total = [
         2 * a + 0.5 * (b or 0) + c for a, b, c in zip(scores["letters"], scores["gaps"], scores["reward"], strict=True)
     ]
@@ -101,7 +104,7 @@ def test_vlm_r1_weighs_alike(vlm_r1_trainer, reward_model):
 
 @pytest.mark.integration
 def test_wrong_number_of_weights_is_one_line(vlm_r1_trainer, trl_run):
-    with pytest.raises(SystemExit, match="1 weights for 2 --reward_funcs"):
+    with pytest.raises(SettingError, match="1 weights for 2 --reward_funcs"):
         vlm_r1_trainer([letters, gaps], reward_weights=[1.0])
     with pytest.raises((SystemExit, ValueError), match=r"reward.weights"):
         trl_run(reward_funcs=["format", "accuracy"], reward_weights=[1.0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from overlay.training import rollout_file as rollouts
-from overlay.training.refill import merge
+from overlay.training.refill import exchanged
 from tests.stock import ROOT, run_stock
 
 
@@ -40,7 +40,7 @@ def batch(prompts, completions, images, value):
 
 def test_rows_are_taken_with_their_padding_and_their_images():
     kept, fresh = batch([3, 2], [4, 1], [2, 1], 10), batch([5, 4], [2, 2], [1, 0], 50)
-    merged = merge(kept, fresh, [True, False], ([2, 1], [1, 0]), 0)
+    merged = exchanged(kept, fresh, [True, False], ([2, 1], [1, 0]), 0)
     assert merged["prompt_ids"].tolist() == [[50] * 5, [0, 0, 0, 11, 11]]
     assert merged["prompt_mask"].tolist() == [[1] * 5, [0, 0, 0, 1, 1]]
     assert merged["completion_ids"].tolist() == [[50, 50, 0, 0], [11, 0, 0, 0]]
@@ -54,10 +54,10 @@ def test_rows_are_taken_with_their_padding_and_their_images():
 
 def test_a_batch_without_images_takes_rows_that_have_some():
     kept, fresh = batch([2, 2], [2, 2], [0, 0], 10), batch([2, 2], [2, 2], [1, 1], 50)
-    inner = merge(kept, fresh, [False, True], ([0, 0], [1, 1]), 0)["multimodal_inputs"]
+    inner = exchanged(kept, fresh, [False, True], ([0, 0], [1, 1]), 0)["multimodal_inputs"]
     assert inner["image_grid_thw"].tolist() == [[1, 2, 4]]
     assert inner["pixel_values"].shape == (8, 3)
-    inner = merge(fresh, kept, [True, True], ([1, 1], [0, 0]), 0)["multimodal_inputs"]
+    inner = exchanged(fresh, kept, [True, True], ([1, 1], [0, 0]), 0)["multimodal_inputs"]
     assert inner["pixel_values"] is None
 
 

@@ -1,75 +1,65 @@
 """The one module that patched upstream lines call. Heavy imports happen inside the calls."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Settings that cannot work end the run with their one line."""
-    try:
-        yield
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+from overlay.errors import foreign_script
 
 
-def load_dataset(script_args: Any, question_template: str, training_args: Any, model_args: Any) -> Any:
-    """Upstream's training dataset from its own arguments: data_file_paths, image_folders, reward_method,
-    arrow_cache_dir, task_type, max_prompt_length.
+def prepare(script_args: Any, question_template: str, training_args: Any, model_args: Any) -> tuple[Any, Callable]:
+    """(training rows, what makes the trainer) from the stock script's own arguments. Held-out rows and the judge reach
+    the trainer from here, so the script's own split has nothing left to do. Settings that cannot be followed are
+    refused here.
 
     Rows: prompt (messages), image_path (list), problem, solution (in `<answer>` tags), accu_reward_method, source.
-    `--task_type gui` places images at their marks; the other types use upstream's template, images first. A judge is
-    set up when a row asks for one. Settings that this backend cannot follow are refused here.
+    `--task_type gui` places images at their marks; the other types use upstream's template, images first.
     """
-    from overlay.refused import refuse
-
-    with _refusals():
-        refuse("vlm-r1", script_args, training_args, model_args)
-    files = script_args.data_file_paths, script_args.image_folders, script_args.reward_method
-    return _rows(files, script_args, question_template, training_args, model_args)
-
-
-def trainer_class(base: type, script_args: Any, question_template: str, training_args: Any, model_args: Any) -> type:
-    """Upstream's trainer class with what it lacks, and with the held-out rows of `--eval_data_file_paths`."""
-    from overlay.backends.vlm_r1.trainer import extend
-    from overlay.data.splits import files_of
-
-    with _refusals():
-        files, held_out = files_of(script_args), None
-    if files and training_args.eval_strategy != "no":
-        held_out = _rows(files, script_args, question_template, training_args, model_args)
-    return extend(base, script_args, held_out)
-
-
-def _rows(files: tuple, script_args: Any, question_template: str, training_args: Any, model_args: Any) -> Any:
     from overlay.action.space import Space
-    from overlay.data.budget import fit
-    from overlay.data.dataset import load_dataset as load
-    from overlay.data.examples import PromptStyle, as_rows
-    from overlay.model.processor import load_processor
+    from overlay.data.examples import PromptStyle
+    from overlay.data.splits import prepare as rows_of
+    from overlay.model.processor import training_processor
     from overlay.prompt.template import load_template
+    from overlay.refused import refuse
     from overlay.rewards.accuracy import METHODS
-    from overlay.rewards.judge.client import configure
+    from overlay.rewards.judge.client import judge_for
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
-    with _refusals():
-        space = Space(script_args.coordinate_space, script_args.min_pixels, script_args.max_pixels)
+    pixels = script_args.min_pixels, script_args.max_pixels
+    with foreign_script():
+        refuse("vlm-r1", script_args, training_args, model_args)
+        space = Space(script_args.coordinate_space, *pixels)
         if script_args.task_type == "gui":
             style = PromptStyle(load_template("zh"), space=space)
         else:
             style = PromptStyle(images_first=True, question_template=question_template, space=space)
-        rows = load(*files, script_args.arrow_cache_dir, METHODS if asks else None)
-        if asks and "llm" in rows.unique("accu_reward_method"):
-            configure(script_args)
-        if training_args.max_prompt_length:
-            processor = load_processor(model_args.model_name_or_path, script_args.min_pixels, script_args.max_pixels)
-            rank = training_args.process_index
-            rows = fit(rows, style, processor, training_args.max_prompt_length, script_args.overlong, rank)
-    return as_rows(rows, style, answer_tags=True)
+        processor = partial(training_processor, model_args.model_name_or_path, *pixels)
+        splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
+        judge = judge_for(script_args, splits.methods)
+    script_args.val_split_ratio = 0.0
+    return splits.train, trainer_maker(script_args, splits.held_out, judge)
+
+
+def trainer_maker(script_args: Any, held_out: Any, judge: Any) -> Callable:
+    """What the script calls to make its trainer: ours, whose errors end the script with one line."""
+    from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
+    from overlay.rewards.accuracy import accuracy_reward, judged_by
+
+    @wraps(GuiVLMGRPOTrainer, updated=())
+    def make(*, reward_funcs: list, **settings: Any) -> Any:
+        if judge is not None:
+            reward_funcs = [judged_by(judge) if each is accuracy_reward else each for each in reward_funcs]
+        if held_out is not None:
+            settings["eval_dataset"] = held_out
+        with foreign_script():
+            trainer = GuiVLMGRPOTrainer(reward_funcs=reward_funcs, options=script_args, judge=judge, **settings)
+        trainer.train = foreign_script()(trainer.train)
+        return trainer
+
+    return make
 
 
 class Rewards(dict):
@@ -93,21 +83,16 @@ def rewards(upstream: dict[str, Callable]) -> Rewards:
 
 def script_arguments(upstream: type) -> type:
     """Upstream's script arguments with the flags of this project."""
-    from overlay.action.space import CoordinateArguments
-    from overlay.backends.vlm_r1.trainer import VlmTrainerArguments
-    from overlay.data.budget import BudgetArguments
-    from overlay.data.splits import HeldOutArguments
-    from overlay.rewards.judge.settings import JudgeArguments
+    from overlay.settings import JudgeArguments, RowArguments, VlmTrainerOptions
 
-    own = (JudgeArguments, VlmTrainerArguments, CoordinateArguments, BudgetArguments, HeldOutArguments)
+    own = (RowArguments, VlmTrainerOptions, JudgeArguments)
 
     @dataclass
     class ScriptArguments(upstream, *own):
         def __post_init__(self) -> None:
-            with _refusals():
+            with foreign_script():
                 for part in own:
-                    if hasattr(part, "__post_init__"):
-                        part.__post_init__(self)
+                    part.__post_init__(self)
 
     return ScriptArguments
 

@@ -4,33 +4,8 @@ TRL has its own; these are the same formulas, so that the flags mean the same in
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
-
-from overlay.errors import SettingError
-
-LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
-SCALES = ("group", "batch", "none")
-
-
-@dataclass(kw_only=True)
-class LossArguments:
-    """Flags that TRL has in its own config. For the vlm-r1 backend."""
-
-    loss_type: str = field(default="grpo", metadata={"help": f"How token losses are added up: {', '.join(LOSSES)}."})
-    scale_rewards: str = field(
-        default="group", metadata={"help": "Advantages are divided by the standard deviation of: group, batch, none."}
-    )
-    mask_truncated_completions: bool = field(
-        default=False, metadata={"help": "Completions cut off at --max_completion_length add nothing to the loss."}
-    )
-
-    def __post_init__(self) -> None:
-        if self.loss_type not in LOSSES:
-            raise SettingError(f"--loss_type {self.loss_type}: unknown in this backend (known: {', '.join(LOSSES)})")
-        if self.scale_rewards not in SCALES:
-            raise SettingError(f"--scale_rewards {self.scale_rewards} is none of {', '.join(SCALES)}")
 
 
 def reduce_loss(

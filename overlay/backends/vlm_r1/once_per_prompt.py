@@ -1,35 +1,12 @@
-"""Each prompt of a batch is opened and processed once, whatever the number of its generations. For both trainers.
+"""Each prompt of a batch is processed once, whatever the number of its generations.
 
-Upstream opens, decodes and processes every image again for each copy of its prompt in the batch. Ranks do not share:
+Upstream processes every image again for each copy of its prompt in the batch. Ranks do not share:
 with a batch of one on each process there is nothing to save, and nothing is lost.
 """
 
 from typing import Any
 
 import torch
-
-from overlay.data.examples import open_once
-
-
-def open_images(rows: list[dict[str, Any]], key: str = "image") -> None:
-    """Give each row its images (list of PIL images, RGB) under `key`; rows with the same path share one object.
-
-    DataError names the row of a missing or broken image.
-    """
-    opened: dict = {}
-    for row in rows:
-        row[key] = open_once(opened, row.get("image_path") or [], row["source"], row.get("max_pixels") or 0)
-
-
-class OpenImages:
-    """Mixin in front of a GRPO trainer: a batch's images are opened when it is generated, under the key that the
-    trainer reads. TRL's loader fetches each row again for every micro-step; its images need not be."""
-
-    image_key = "image"
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
-        open_images(inputs, self.image_key)
-        return super()._generate_and_score_completions(inputs, *model)
 
 
 class OncePerPrompt:

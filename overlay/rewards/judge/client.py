@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from pybreaker import CircuitBreaker, CircuitBreakerError
 from overlay.errors import SettingError
 from overlay.rewards.judge.cache import Verdicts, default_folder
 from overlay.rewards.judge.prompt import RESPONSE_FORMAT, BadReply, instructions, messages, parse_reply, version
-from overlay.rewards.judge.settings import JudgeArguments, server
+from overlay.settings import JudgeArguments
 
 FAILURES_IN_A_ROW, PAUSE = 16, 20.0  # then the server is left alone for so many seconds
 REPLY_TOKENS = 32
@@ -40,8 +40,17 @@ class Counts:
     reasons: Counter = field(default_factory=Counter)
 
 
+def server() -> tuple[str, str]:
+    """(address, key) from OPENAI_API_BASE and OPENAI_API_KEY. Raises SettingError without an address."""
+    base = os.environ.get("OPENAI_API_BASE")
+    if not base:
+        raise SettingError("reward method llm: set OPENAI_API_BASE (and OPENAI_API_KEY where the server wants one)")
+    return base, os.environ.get("OPENAI_API_KEY") or "none"
+
+
 class Judge:
-    """A judge by settings; `share` is the number of ranks among which the concurrency is divided."""
+    """A judge by settings; `share` is the number of ranks among which the concurrency is divided. Raises SettingError
+    when its model or server is not set."""
 
     def __init__(self, settings: JudgeArguments, share: int = 1):
         if not settings.judge_model:
@@ -140,15 +149,6 @@ def _limits(connections: int) -> Any:
     return Limits(max_connections=connections, max_keepalive_connections=connections)
 
 
-_current: Judge | None = None
-
-
-def configure(settings: JudgeArguments) -> None:
-    """Make the process's judge. Raises SettingError when its model or server is not set."""
-    global _current
-    _current = Judge(settings, int(os.environ.get("WORLD_SIZE", "1")))
-
-
-def current() -> Judge | None:
-    """The process's judge, or None when no reward asks one."""
-    return _current
+def judge_for(settings: JudgeArguments, methods: Iterable[str]) -> Judge | None:
+    """The judge of a run whose rows are scored by these accuracy methods, or None when none of them asks one."""
+    return Judge(settings, int(os.environ.get("WORLD_SIZE", "1"))) if "llm" in methods else None

@@ -1,0 +1,37 @@
+"""What TRL does that a run with screenshots cannot afford. `install` puts it right in this process; calling it twice is
+harmless. tests/backends/test_workarounds.py fails when one of them is no longer needed."""
+
+from typing import Any
+
+from trl.trainer import grpo_trainer
+
+MARK = "_overlay_workaround"
+
+
+def install() -> None:
+    """All of them."""
+    _gather_without_pixels()
+
+
+def _gather_without_pixels() -> None:
+    """Symptom: for its table of completions TRL gathers all prompts to all ranks at every step, whatever it logs, and
+    their messages hold the images: two screens of 1080 x 2400 are 15 MB a rank (trl 1.16, `_generate_and_score_
+    completions`). Drop this when it gathers text only."""
+    if hasattr(grpo_trainer.gather_object, MARK):
+        return
+    gather_object = grpo_trainer.gather_object
+
+    def gather_light(objects: list[Any]) -> list[Any]:
+        return gather_object([without_pixels(value) for value in objects])
+
+    setattr(gather_light, MARK, True)
+    grpo_trainer.gather_object = gather_light
+
+
+def without_pixels(value: Any) -> Any:
+    """Chat messages, in lists however deep, with the images' slots left empty."""
+    if isinstance(value, list):
+        return [without_pixels(part) for part in value]
+    if isinstance(value, dict):
+        return {name: without_pixels(part) for name, part in value.items() if name != "image"}
+    return value

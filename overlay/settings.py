@@ -1,0 +1,153 @@
+"""Every flag of this project that is not a field of TRL's or VLM-R1's own classes, checked when it is parsed.
+
+Each class is a part of a backend's command line: `overlay.backends.trl.arguments` and
+`overlay.backends.vlm_r1.hooks.script_arguments` put them together. Nothing heavy is imported here.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from overlay.action.space import SPACES
+from overlay.errors import SettingError
+
+OVERLONG = ("fail", "filter", "shrink")
+LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
+SCALES = ("group", "batch", "none")
+
+
+def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise SettingError when a flag's value is not one of those that are known."""
+    if value not in known:
+        raise SettingError(f"--{flag} {value!r} is none of {', '.join(known)}")
+
+
+@dataclass(kw_only=True)
+class RowArguments:
+    """Which rows are held out, how the model counts coordinates, and what happens to prompts that are too long."""
+
+    coordinate_space: str = field(
+        default="original",
+        metadata={"help": "The model's coordinates: original pixels, resized (Qwen2.5-VL's own), or norm1000."},
+    )
+    overlong: str = field(
+        default="fail",
+        metadata={"help": "Prompts over --max_prompt_length: fail, filter (leave out), or shrink (their images)."},
+    )
+    eval_data_file_paths: str | None = field(
+        default=None, metadata={"help": "Held-out data files for --eval_strategy, separated by ':'."}
+    )
+    eval_image_folders: str | None = field(
+        default=None, metadata={"help": "Their image folders, separated by ':'; by default --image_folders."}
+    )
+    eval_reward_method: str | None = field(
+        default=None, metadata={"help": "Their accuracy methods, separated by ':'; by default --reward_method."}
+    )
+
+    def __post_init__(self) -> None:
+        one_of("coordinate_space", self.coordinate_space, SPACES)
+        one_of("overlong", self.overlong, OVERLONG)
+
+
+@dataclass(kw_only=True)
+class TrainerOptions:
+    """What the trainers' mixin reads (`overlay.training.trainer`)."""
+
+    rollout_log_mb: float = field(
+        default=50.0,
+        metadata={"help": "Megabytes of completions with their rewards kept by each rank (make rollouts); 0: none."},
+    )
+    dynamic_sampling: int = field(
+        default=0,
+        metadata={"help": "Most batches of new prompts generated in place of groups with equal rewards; 0: none."},
+    )
+
+
+@dataclass(kw_only=True)
+class VlmTrainerOptions(TrainerOptions):
+    """The same for the vlm-r1 backend, with flags that TRL has in its own config."""
+
+    loss_type: str = field(default="grpo", metadata={"help": f"How token losses are added up: {', '.join(LOSSES)}."})
+    scale_rewards: str = field(
+        default="group", metadata={"help": "Advantages are divided by the standard deviation of: group, batch, none."}
+    )
+    mask_truncated_completions: bool = field(
+        default=False, metadata={"help": "Completions cut off at --max_completion_length add nothing to the loss."}
+    )
+
+    def __post_init__(self) -> None:
+        one_of("loss_type", self.loss_type, LOSSES)
+        one_of("scale_rewards", self.scale_rewards, SCALES)
+
+
+@dataclass(kw_only=True)
+class JudgeArguments:
+    """How the rewards of method `llm` are asked for. Limits are for the whole run and shared among its ranks. Address
+    and key come from the environment only: flags show in process lists."""
+
+    judge_model: str | None = field(default=None, metadata={"help": "Model name that the judge's server knows."})
+    judge_prompt: str | None = field(default=None, metadata={"help": "File with the judge's instructions."})
+    judge_concurrency: int = field(default=64, metadata={"help": "Requests in flight, over all ranks."})
+    judge_timeout: float = field(default=30.0, metadata={"help": "Seconds for one request."})
+    judge_deadline: float = field(default=120.0, metadata={"help": "Seconds for all requests of a step."})
+    judge_retries: int = field(default=3, metadata={"help": "Tries again on 429, 5xx and broken connections."})
+    judge_cache_dir: str | None = field(
+        default=None, metadata={"help": "Node-local folder of verdicts kept for all ranks and runs; '' keeps none."}
+    )
+    judge_structured: bool = field(
+        default=True, metadata={"help": "Ask the server for JSON by schema (response_format)."}
+    )
+    judge_max_failure: float = field(
+        default=0.5, metadata={"help": "The run stops when a larger share of a step's answers gets no verdict."}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.judge_timeout <= self.judge_deadline <= 480:
+            raise SettingError(
+                f"--judge_timeout {self.judge_timeout} and --judge_deadline {self.judge_deadline}: need "
+                "0 < timeout <= deadline <= 480 seconds, well under the 600 after which NCCL gives up"
+            )
+        if self.judge_concurrency < 1 or self.judge_retries < 0 or not 0 <= self.judge_max_failure <= 1:
+            raise SettingError(
+                "--judge_concurrency needs 1 or more, --judge_retries 0 or more, --judge_max_failure 0 to 1"
+            )
+        if self.judge_prompt and not Path(self.judge_prompt).is_file():
+            raise SettingError(f"--judge_prompt {self.judge_prompt}: no such file")
+
+
+@dataclass
+class DataArguments(RowArguments):
+    """What to train on, and how it is shown to the model: VLM-R1's script has these flags, TRL's trainer has not."""
+
+    data_file_paths: str = field(default="", metadata={"help": "Data files (JSONL), separated by ':'."})
+    image_folders: str = field(default="", metadata={"help": "The files' image folders, separated by ':'."})
+    arrow_cache_dir: str | None = field(default=None, metadata={"help": "Where Arrow files of the data are kept."})
+    val_split_ratio: float = field(default=0.0, metadata={"help": "Share of rows held out for evaluation."})
+    reward_funcs: list[str] = field(
+        default_factory=lambda: ["accuracy", "format"],
+        metadata={"help": "Reward functions by name (overlay.rewards.REWARDS), or a reward model's path."},
+    )
+    reward_method: str | None = field(
+        default=None, metadata={"help": "Method of the accuracy reward for each data file, separated by ':'."}
+    )
+    task_type: str | None = field(default=None, metadata={"help": "Prompt template: gui, or none for the rows' text."})
+    prompt_template: str = field(
+        default="zh", metadata={"help": "Template of --task_type gui for rows without one: zh, en or a file."}
+    )
+    images_first: bool = field(
+        default=False, metadata={"help": "VLM-R1's layout: images before the text instead of at their <image> marks."}
+    )
+    max_pixels: int = field(default=12845056, metadata={"help": "Largest number of pixels of an image."})
+    min_pixels: int = field(default=3136, metadata={"help": "Smallest number of pixels of an image."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.data_file_paths:
+            raise SettingError("--data_file_paths is missing: give one or more JSONL files separated by ':'")
+        if not self.image_folders:
+            raise SettingError("--image_folders is missing: give one image folder for each data file, separated by ':'")
+        if not 0 <= self.val_split_ratio < 1:
+            raise SettingError(f"--val_split_ratio {self.val_split_ratio} is not in [0, 1)")
+        if self.task_type not in (None, "gui"):
+            raise SettingError(f"--task_type {self.task_type!r} is unknown here; use gui, or leave it out")
+        if self.min_pixels > self.max_pixels:
+            raise SettingError(f"--min_pixels {self.min_pixels} is larger than --max_pixels {self.max_pixels}")

@@ -1,0 +1,221 @@
+"""What both trainers share: one mixin in front of TRL's GRPOTrainer or VLM-R1's VLMGRPOTrainer.
+
+The generate-and-score step is overridden once, top to bottom; everything with a life of its own is an object beside it:
+recorder, refill, rollout file, judge watch, heartbeat, stop, checkpoints. A backend says how a metric is recorded
+(`record`), what it changes in a batch whose rewards are known (`adjust`), and where rows carry their images.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import trainer_utils
+
+from overlay.action.action import parse_action
+from overlay.data.examples import open_images
+from overlay.errors import RunStopped, SettingError
+from overlay.metrics.flags import measure
+from overlay.model.vision import keep_in_step
+from overlay.rewards.judge.client import Judge
+from overlay.settings import TrainerOptions
+from overlay.training.checkpoints import Checkpoints
+from overlay.training.heartbeat import Beats, Heartbeat
+from overlay.training.judge_watch import JudgeWatch
+from overlay.training.recorder import HandOver, Recorder, statistics
+from overlay.training.reference import KeepReference
+from overlay.training.refill import Batch, Refill, is_dull
+from overlay.training.rollout_file import RolloutFile
+from overlay.training.stop import Stop, refuse_loss
+from overlay.training.weights import load_weights
+
+COLUMNS = ("source", "image_path", "problem", "solution", "coordinate_scale", "accu_reward_method")
+
+
+class GuiTrainer:
+    """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `hand_over`: what the
+    trainer gets for raw scores (see Recorder)."""
+
+    image_key = "image"
+
+    def __init__(
+        self,
+        *,
+        args: Any,
+        reward_funcs: list[Any],
+        options: TrainerOptions | None = None,
+        judge: Judge | None = None,
+        hand_over: HandOver | None = None,
+        **kwargs: Any,
+    ):
+        self.options = options or TrainerOptions(rollout_log_mb=0)
+        self.heartbeat: Heartbeat | None = None
+        self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
+        super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
+        for index, model in enumerate(self.reward_funcs):
+            if isinstance(model, torch.nn.Module):
+                self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
+        self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
+        self.stop = Stop()
+        self.add_callback(self.stop)
+        rank = self.args.process_index
+        self.rollouts = None
+        if self.options.rollout_log_mb:
+            self.rollouts = RolloutFile(self.args.output_dir, rank, self.options.rollout_log_mb)
+        self.refill = None
+        if self.options.dynamic_sampling:
+            pad_id = getattr(self.processing_class, "tokenizer", self.processing_class).pad_token_id
+            drawn = self.train_dataset, self.num_generations, self.args.seed, rank, pad_id
+            self.refill = self.checkpoints.parts["refill"] = Refill(self.options.dynamic_sampling, *drawn)
+        self.judge_watch = JudgeWatch(judge, self._gathered) if judge else None
+        if self.args.sync_ref_model:
+            if self.ref_model is None:
+                raise SettingError("--sync_ref_model needs a reference model: --beta above 0, and no --use_peft")
+            self.add_callback(KeepReference(self.ref_model, self.checkpoints))
+        if self.accelerator.num_processes > 1:
+            for model in filter(None, (self.model, self.ref_model)):
+                keep_in_step(self.accelerator.unwrap_model(model))
+
+    # What a backend has to say.
+
+    def record(self, name: str, value: float) -> None:
+        """Put a metric into the trainer's next log entry."""
+        raise NotImplementedError
+
+    def adjust(self, result: dict[str, Any]) -> None:
+        """Change a batch's result, now that its rewards are known."""
+
+    def record_component(self, name: str, values: dict[str, float]) -> None:
+        """Log one reward's `statistics`; the trainers log the mean and more by themselves."""
+        self.record(f"rewards/{name}/zero_std_groups", values["zero_std_groups"])
+
+    def keep_records(self, records: list[dict[str, Any]]) -> None:
+        """What becomes of a batch's completions; on every rank."""
+        if self.rollouts is not None:
+            self.rollouts.write(records)
+        if not self.model.training:
+            self._record_scores(records)
+
+    # One batch.
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
+        """One batch of completions with their advantages; with --dynamic_sampling, of prompts that have a gradient."""
+        result = self._generate_once(inputs, *model)
+        if self.refill is None or not self.model.training:
+            return result
+
+        def generate(rows: list[dict[str, Any]]) -> Batch:
+            return Batch(rows, self._generate_once(rows, *model), is_dull(self.group_rewards()))
+
+        batch, tried = self.refill(Batch(inputs, result, is_dull(self.group_rewards())), generate)
+        if "num_items_in_batch" in batch.result:
+            tokens = self.accelerator.gather(batch.result["completion_mask"].sum()).sum()
+            batch.result["num_items_in_batch"] = tokens
+        self.record("dynamic_sampling/batches", float(tried))
+        self.record("dynamic_sampling/dull_groups", batch.dull.float().mean().item())
+        return batch.result
+
+    def _generate_once(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
+        """The base's generate-and-score step: images opened before it, rewards logged and kept after it."""
+        open_images(inputs, self.image_key)
+        self.recorder.clear()
+        self.beat("generating")
+        result = super()._generate_and_score_completions(inputs, *model)
+        self.adjust(result)
+        for name, scores in self.recorder.components().items():
+            self.record_component(name, statistics(self._gathered(scores), self.group_size))
+        if self.rollouts is not None or not self.model.training or self.args.log_completions:
+            self.keep_records(self._records(inputs, result))
+        if self.judge_watch is not None:
+            metrics, reason = self.judge_watch.look(self.state.global_step)
+            for name, value in metrics.items():
+                self.record(name, value)
+            if reason:
+                self.stop(reason)
+        return result
+
+    @property
+    def group_size(self) -> int:
+        """Completions of each prompt of the batch under way."""
+        if self.model.training:
+            return self.num_generations
+        return getattr(self, "num_generations_eval", self.num_generations)
+
+    def group_rewards(self) -> torch.Tensor:
+        """Weighted reward of every completion of the last batch, of all ranks: (groups, completions of a prompt)."""
+        return self._gathered(self.recorder.totals()).view(-1, self.group_size)
+
+    def _gathered(self, values: torch.Tensor) -> torch.Tensor:
+        return self.accelerator.gather(values.to(self.accelerator.device))
+
+    def _records(self, inputs: list[dict[str, Any]], result: dict[str, Any]) -> list[dict[str, Any]]:
+        """What the rollout file holds of each completion."""
+        texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
+        advantages = result["advantages"].tolist()
+        return [
+            {
+                "step": self.state.global_step,
+                "mode": "train" if self.model.training else "eval",
+                **{name: row.get(name) for name in COLUMNS},
+                "completion": text,
+                "rewards": {name: scores[n] for name, scores in self.recorder.scores.items()},
+                "advantage": advantages[n],
+            }
+            for n, (row, text) in enumerate(zip(inputs, texts, strict=True))
+        ]
+
+    def _record_scores(self, records: list[dict[str, Any]]) -> None:
+        """Metrics of an evaluation's sampled answers, over the rows whose gold is an action: rule `box`."""
+        scored = [record for record in records if parse_action(record["solution"] or "") is not None]
+        metrics = measure([record["completion"] for record in scored], [record["solution"] for record in scored])
+        local = torch.tensor([[metric.value * metric.n, metric.n] for metric in metrics.values()], dtype=torch.float32)
+        sums = self._gathered(local[None]).sum(0).tolist()
+        for name, (right, rows) in zip(metrics, sums, strict=True):
+            if rows:
+                self.record(name, right / rows)
+
+    # The run.
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """Train as the base does, from where `Checkpoints.start` says; raises RunStopped when the run was stopped."""
+        start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
+        self.heartbeat = Heartbeat(self.args.ddp_timeout)
+        self.add_callback(Beats(self.heartbeat))
+        try:
+            result = super().train(resume_from_checkpoint=start, **kwargs)
+        finally:
+            self.heartbeat.stop()
+            self.remove_callback(Beats)
+        if self.stop.reason:
+            raise RunStopped(self.stop.reason)
+        return result
+
+    def beat(self, phase: str) -> None:
+        """Tell the other ranks where this one stands; the same calls on every rank."""
+        if self.heartbeat is not None:
+            self.heartbeat.beat(phase)
+
+    def training_step(self, model: torch.nn.Module, inputs: list[dict], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The base's step; RunStopped at a loss that is not finite."""
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        refuse_loss(loss, inputs, self.state.global_step, self.args.output_dir, self.args.process_index)
+        return loss
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return self.checkpoints.folder(super()._get_output_dir(trial))
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        write = partial(super()._save_checkpoint, model, trial)
+        self.checkpoints.save(Path(super()._get_output_dir(trial)), self.state, write, self._rotate)
+
+    def _rotate(self, root: str) -> None:
+        if not hasattr(trainer_utils, "rotate_checkpoints"):  # transformers < 5: a method of Trainer
+            self._rotate_checkpoints(use_mtime=True, output_dir=root)
+            return
+        best = self.state.best_model_checkpoint
+        trainer_utils.rotate_checkpoints(root, self.args.save_total_limit, best, use_mtime=True)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        target = self.accelerator.unwrap_model(model or self.model)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or not load_weights(target, resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
