@@ -1,0 +1,73 @@
+"""Each workaround of another library is still needed: a test here fails when that library has mended its side, and then
+the workaround goes."""
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, Trainer, TrainingArguments
+
+from overlay.backends.trl import workarounds
+from overlay.model.processor import load_processor
+from overlay.model.vision import keep_in_step
+from overlay.training.weights import load_weights
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def model(tiny_model_dir):
+    return AutoModelForImageTextToText.from_pretrained(tiny_model_dir)
+
+
+def test_trainer_still_resumes_from_the_base_weights(model, tmp_path):
+    """transformers 5: keys of a Qwen2.5-VL checkpoint match nothing, strict=False says nothing."""
+    trained = AutoModelForImageTextToText.from_pretrained(model.name_or_path)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(1)
+    trained.save_pretrained(tmp_path)
+    base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trainer = Trainer(model, TrainingArguments(str(tmp_path / "out"), use_cpu=True, report_to="none"))
+    trainer._load_from_checkpoint(str(tmp_path))
+    assert all(torch.equal(tensor, base[name]) for name, tensor in model.state_dict().items())
+    assert load_weights(model, str(tmp_path))
+    assert all(torch.equal(tensor, trained.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_text_only_pass_still_leaves_the_vision_tower_out(model):
+    inputs = load_processor(model.name_or_path)(text="<|im_start|>user\n", return_tensors="pt")
+
+    def gradients():
+        model.zero_grad(set_to_none=True)
+        model(**inputs, labels=inputs["input_ids"]).loss.backward()
+        return [p.grad is not None for name, p in model.named_parameters() if "visual" in name]
+
+    assert not any(gradients())
+    keep_in_step(model)
+    assert all(gradients())
+
+
+def test_trl_still_gathers_prompts_with_their_images(flags, monkeypatch):
+    from trl import TrlParser
+
+    from overlay.backends.trl.arguments import ARGUMENTS
+    from overlay.backends.trl.train import train
+
+    handed, gathered = [], []
+    monkeypatch.setattr(workarounds.grpo_trainer, "gather_object", lambda objects: gathered.append(objects) or objects)
+    workarounds.install()
+    light = workarounds.grpo_trainer.gather_object
+    workarounds.install()  # twice is once
+    assert workarounds.grpo_trainer.gather_object is light
+    spy = lambda objects: handed.append(objects) or light(objects)  # noqa: E731
+    setattr(spy, workarounds.MARK, True)
+    monkeypatch.setattr(workarounds.grpo_trainer, "gather_object", spy)
+    train(*TrlParser(ARGUMENTS).parse_args_and_config(args=flags(max_steps=1, save_strategy="no")))
+    assert images_in(handed)
+    assert not images_in(gathered)
+
+
+def images_in(value):
+    """Whether there is an image in lists and dictionaries however deep."""
+    if isinstance(value, dict):
+        return value.get("image") is not None or any(map(images_in, value.values()))
+    return isinstance(value, list) and any(map(images_in, value))
