@@ -7,7 +7,7 @@ recorder, refill, rollout file, judge watch, heartbeat, stop, checkpoints. A bac
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import trainer_utils
@@ -29,10 +29,15 @@ from overlay.training.rollout_file import RolloutFile
 from overlay.training.stop import Stop, refuse_loss
 from overlay.training.weights import load_weights
 
+if TYPE_CHECKING:  # what stands behind the mixin; VLM-R1's has the same names
+    from trl import GRPOTrainer as Base
+else:
+    Base = object
+
 COLUMNS = ("source", "image_path", "problem", "solution", "coordinate_scale", "accu_reward_method")
 
 
-class GuiTrainer:
+class GuiTrainer(Base):
     """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `hand_over`: what the
     trainer gets for raw scores (see Recorder)."""
 
