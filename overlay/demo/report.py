@@ -12,8 +12,9 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from datasets import Dataset
 
-from overlay.action.action import match, parse_action
+from overlay.action.action import parse_action
 from overlay.action.completion import split
+from overlay.action.match import match
 from overlay.demo.difference import Difference
 from overlay.metrics.flags import RULE, Metric, succeeds
 from overlay.pages.drawing import screen, shape

@@ -12,7 +12,8 @@ from typing import Any
 
 import jinja2
 
-from overlay.action.action import match, parse_action
+from overlay.action.action import parse_action
+from overlay.action.match import match
 from overlay.pages.drawing import screen, shape
 from overlay.training.rollout_file import FOLDER, read
 

@@ -1,7 +1,8 @@
-"""gui_action: compare the answered action with the gold action, as actions (see `overlay.action.action.match`)."""
+"""gui_action: compare the answered action with the gold action, as actions (see `overlay.action.match.match`)."""
 
-from overlay.action.action import match, parse_action
+from overlay.action.action import parse_action
 from overlay.action.completion import content_of
+from overlay.action.match import match
 
 
 def score_action(text: str, solution: str) -> float:

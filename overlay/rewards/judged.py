@@ -1,6 +1,7 @@
 """llm: the judge's score of an answer; without a verdict, what can be said without one."""
 
-from overlay.action.action import match, parse_action, similarity
+from overlay.action.action import parse_action
+from overlay.action.match import match, similarity
 from overlay.errors import SettingError
 from overlay.rewards.answers import answer_of, gold_of
 from overlay.rewards.judge.client import Judge

@@ -1,0 +1,94 @@
+"""How well one action matches another. Both must be in the same coordinate space."""
+
+import math
+
+from Levenshtein import ratio
+
+from overlay.action.action import BOX_TYPES, TEXT_TYPES, Action, as_box, centre, contains, direction, iou, plain
+from overlay.action.completion import load_json
+
+REPAIRED = 0.9
+
+
+def similarity(predicted: str, gold: str) -> float:
+    """Character-wise Levenshtein ratio in [0, 1]; order counts, and it works for Chinese. Two empty texts are equal."""
+    limit = 4 * len(gold) + 64  # beyond it the ratio is below 0.4 anyway and only falls
+    return ratio(predicted[:limit], gold) * (min(1.0, limit / len(predicted)) if predicted else 1.0)
+
+
+def match_box(predicted: Action, gold: Action) -> float:
+    """Score of a click or long_click in [0, 1].
+
+    - the centre lies in the gold box: 0.75 + 0.25 * IoU (a point has IoU 0); exactly the gold box: 1
+    - it does not, but the boxes overlap: 0.1 + 0.4 * IoU
+    - no overlap: below 0.1, falling with the distance measured in gold diagonals, so that nearer misses rank higher
+    """
+    if predicted.coordinates is None or gold.coordinates is None:
+        return 0.0
+    box, target = as_box(predicted.coordinates), as_box(gold.coordinates)
+    if box == target:
+        return 1.0
+    x, y = centre(box)
+    overlap = iou(box, target)
+    if contains(target, x, y):
+        return 0.75 + 0.25 * overlap
+    if overlap > 0:
+        return 0.1 + 0.4 * overlap
+    miss = math.hypot(max(target[0] - x, 0, x - target[2]), max(target[1] - y, 0, y - target[3]))
+    return 0.1 / (1 + miss / max(1.0, math.hypot(target[2] - target[0], target[3] - target[1])))
+
+
+def match_swipe(predicted: Action, gold: Action) -> float:
+    """Score of a swipe in [0, 1]: 0.6 + 0.4 * closeness with the gold direction, else 0.1 * closeness.
+
+    Closeness is 1 / (1 + mean distance of the two ends in gold lengths).
+    """
+    path, target = predicted.coordinates, gold.coordinates
+    if path is None or target is None or len(path) != 4 or len(target) != 4:
+        return 0.0
+    if path == target:
+        return 1.0
+    apart = (math.dist(path[:2], target[:2]) + math.dist(path[2:], target[2:])) / 2
+    closeness = 1 / (1 + apart / max(1.0, math.dist(target[:2], target[2:])))
+    wanted = direction(target)
+    return 0.6 + 0.4 * closeness if wanted is not None and direction(path) == wanted else 0.1 * closeness
+
+
+def match_text(predicted: Action, gold: Action) -> float:
+    """Score of a text parameter in [0, 1]: 0.1 for the right type, the rest by `similarity`; no gold text asks none."""
+    return 0.1 + 0.9 * similarity(predicted.text, gold.text) if gold.text or gold.type == "type" else 1.0
+
+
+def _inquiry(action: Action) -> dict:
+    """The inquiry's fields; text that is not their JSON stands for the question."""
+    fields = load_json(action.parameter) if isinstance(action.parameter, str) else action.parameter
+    return fields if isinstance(fields, dict) else {"Question": action.parameter}
+
+
+def match_inquiry(predicted: Action, gold: Action) -> float:
+    """Score of an inquiry in [0, 1]: 0.1 for the type, 0.6 by the question's similarity, 0.3 for the answer index."""
+    asked, wanted = _inquiry(predicted), _inquiry(gold)
+    question = similarity(Action("", asked.get("Question")).text, Action("", wanted.get("Question")).text)
+    chosen, right = asked.get("AnswerIndex"), wanted.get("AnswerIndex")
+    index = chosen == right or plain(chosen).strip() == plain(right).strip() != ""
+    return 0.1 + 0.6 * question + 0.3 * index
+
+
+def match(predicted: Action | None, gold: Action | None) -> float:
+    """How well an action matches the gold one, in [0, 1]: 1 when equal, 0 for another type or no action at all.
+
+    A repaired action has `REPAIRED` of the score: the same answer as proper JSON must be worth more.
+    """
+    if predicted is None or gold is None or predicted.type != gold.type:
+        return 0.0
+    if gold.type in BOX_TYPES:
+        score = match_box(predicted, gold)
+    elif gold.type == "swipe":
+        score = match_swipe(predicted, gold)
+    elif gold.type in TEXT_TYPES:
+        score = match_text(predicted, gold)
+    elif gold.type == "inquiry":
+        score = match_inquiry(predicted, gold)
+    else:  # wait, back: nothing to compare but the type
+        score = 1.0
+    return min(1.0, max(0.0, score)) * (REPAIRED if predicted.repaired else 1.0)
