@@ -16,10 +16,11 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from benchmarks.measure import measure
-from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt, open_images
-from overlay.data.examples import PromptStyle
+from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt
+from overlay.data.images import open_images
 from overlay.demo.tiny_model import build_processor
 from overlay.patching.submodule import Submodule
+from overlay.prompt.style import PromptStyle
 
 SIZE, GENERATIONS, MAX_PIXELS = (1080, 2400), 8, 1_003_520
 OPTIONS = {"return_tensors": "pt", "padding": True, "padding_side": "left", "add_special_tokens": False}

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.images import image_size
 from data_prep.steps import check_output
 from overlay.action.completion import load_json
+from overlay.data.images import check_image
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import RowError, parse_row
 
@@ -65,7 +65,7 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
         tally.images[len(row["image"])] += 1
         size = None
         for path in row["image"]:
-            size, problem = image_size(images / path, decode)
+            size, problem = check_image(images / path, decode)
             if problem:
                 tally.problems.append((number, f"{path}: {problem}"))
             else:
@@ -107,9 +107,9 @@ def check(file: Path, images: Path, workers: int = 1, decode: bool = True) -> Ta
 def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | None) -> list[int]:
     """Prompt length in tokens of every row with a model folder's processor. Loads transformers."""
     from overlay.data.dataset import load_dataset
-    from overlay.data.examples import PromptStyle
     from overlay.data.lengths import prompt_lengths
     from overlay.model.processor import load_processor
+    from overlay.prompt.style import PromptStyle
 
     rows = load_dataset(str(file), str(images))
     return prompt_lengths(rows, PromptStyle(), load_processor(processor, max_pixels=max_pixels))

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from data_prep.output import replacing
 from data_prep.steps import Step, read_step, step_files, task_folders
 from overlay.data.parallel import ordered_map
+from overlay.errors import SettingError
 from overlay.prompt.template import LANGUAGES, load_template, render_question
 
 SHOWN = 20  # problems printed; the report has them all
@@ -126,7 +127,7 @@ def main() -> int:
         raise SystemExit(f"{args.tasks}: no such folder (TASKS=, the folder of task folders)")
     try:
         template = load_template(args.prompt or args.prompt_lang)
-    except (OSError, UnicodeDecodeError) as error:
+    except SettingError as error:
         raise SystemExit(f"PROMPT: {error}") from error
     rows, broken = convert(
         args.tasks, args.out, template, args.prompt_lang, args.workers, args.on_error,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.images import image_size
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
+from overlay.data.images import check_image
 from overlay.prompt.template import RESERVED, SCREEN_FIELDS
 
 _STEP = re.compile(r"step_(\d+)\.json")
@@ -81,7 +81,7 @@ def _check_input(step: Step, root: Path, decode: bool) -> list[tuple[int, int]]:
         if os.path.isabs(value) or relative == ".." or relative.startswith("../"):
             step.problems.append(f"{name} {value!r} leaves the task tree")
             continue
-        size, problem = image_size(root / relative, decode)
+        size, problem = check_image(root / relative, decode)
         if problem:
             step.problems.append(f"{name} {value!r}: {problem}")
         else:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import PromptStyle, as_rows
+from overlay.data.examples import as_rows
 from overlay.demo.run import TASKS
+from overlay.prompt.style import PromptStyle
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ Both say what a finger did: touch and lift points as shares of the screen (y bef
 
 import json
 from collections.abc import Iterator
-from io import BytesIO
 from itertools import groupby
 from math import hypot
 from pathlib import Path
@@ -17,7 +16,6 @@ from data_prep.sources.common import (
     Box,
     Episode,
     Report,
-    SourceError,
     SourceStep,
     point,
     read_json,
@@ -25,6 +23,8 @@ from data_prep.sources.common import (
     size_of,
     written,
 )  # fmt: skip
+from overlay.data.images import encode
+from overlay.errors import SourceError
 
 TAP = 0.04
 TYPE, GESTURE = 3, 4
@@ -101,14 +101,13 @@ def wild(source: Path, report: Report) -> Iterator[Episode]:
 
 def _wild_step(record: dict[str, list], report: Report) -> SourceStep:
     width, height = record["image/width"][0], record["image/height"][0]
-    out = BytesIO()
-    Image.frombytes("RGB", (width, height), record["image/encoded"][0]).save(out, "PNG")
+    screen = encode(Image.frombytes("RGB", (width, height), record["image/encoded"][0]), "png").data
     flat = record.get("image/ui_annotations_positions", [])
     boxes = [
         (x * width, y * height, (x + w) * width, (y + h) * height)
         for y, x, h, w in zip(*[iter(flat)] * 4, strict=False)
     ]  # fmt: skip
     return _step(
-        out.getvalue(), record["results/action_type"][0], record["results/type_action"][0].decode("utf-8"),
+        screen, record["results/action_type"][0], record["results/type_action"][0].decode("utf-8"),
         record["results/yx_touch"], record["results/yx_lift"], boxes, "", report,
     )  # fmt: skip

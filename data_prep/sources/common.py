@@ -10,12 +10,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
 from overlay.action.action import ACTION_NAMES
+from overlay.data.images import UNREADABLE, identified, png_or_jpeg
 from overlay.errors import SourceError
 
 POINT = 0.06  # of each side: the box of a point around which no element is known
@@ -59,9 +57,8 @@ class Report:
 def size_of(screen: bytes) -> tuple[int, int]:
     """(width, height) of an encoded image. Raises SourceError."""
     try:
-        with Image.open(BytesIO(screen)) as image:
-            return image.size
-    except OSError as error:
+        return identified(screen).size
+    except UNREADABLE as error:
         raise SourceError(f"a screenshot is no image: {error}") from error
 
 
@@ -102,13 +99,9 @@ def write(episode: Episode, folder: Path, report: Report) -> None:
     folder.mkdir(parents=True)
     names = []
     for number, step in enumerate(episode.steps, 1):
-        with Image.open(BytesIO(step.screen)) as image:
-            kind = "jpg" if image.format == "JPEG" else "png"
-            names.append(f"{folder.name}_{number}.{kind}")
-            if image.format in ("PNG", "JPEG"):
-                (folder / names[-1]).write_bytes(step.screen)
-            else:
-                image.convert("RGB").save(folder / names[-1])
+        image = png_or_jpeg(identified(step.screen))
+        names.append(f"{folder.name}_{number}.{'jpg' if image.kind == 'jpeg' else 'png'}")
+        (folder / names[-1]).write_bytes(image.data)
     plan = episode.plan or [step.description for step in kept]
     for number, step in enumerate(episode.steps, 1):
         if step.unsaid:

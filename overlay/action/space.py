@@ -8,12 +8,10 @@ row becomes an example, so rewards and metrics compare there; drawing goes back.
 import json
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-
-from PIL import Image
 
 from overlay.action.action import BOX_TYPES, parse_coordinates
 from overlay.action.completion import load_json
+from overlay.errors import SettingError
 
 SPACES = ("original", "resized", "norm1000")
 CELL = 28  # pixels of a side that become one token; Qwen2.5-VL's patch size times its merge size
@@ -41,16 +39,10 @@ def seen_size(width: int, height: int, min_pixels: int, max_pixels: int, cell: i
     return across, down
 
 
-@lru_cache(maxsize=65536)
-def image_size(path: str) -> tuple[int, int]:
-    """(width, height) from an image's header. Raises OSError."""
-    with Image.open(path) as image:
-        return image.size
-
-
 @dataclass(frozen=True)
 class Space:
-    """A coordinate space, with the pixel limits under which the model sees its images."""
+    """A coordinate space, with the pixel limits under which the model sees its images. SettingError for an unknown
+    name."""
 
     name: str = "original"
     min_pixels: int = 3136
@@ -58,7 +50,7 @@ class Space:
 
     def __post_init__(self) -> None:
         if self.name not in SPACES:
-            raise ValueError(f"--coordinate_space {self.name!r} is none of {', '.join(SPACES)}")
+            raise SettingError(f"--coordinate_space {self.name!r} is none of {', '.join(SPACES)}")
 
     def scale(self, width: int, height: int) -> Scale:
         """(sx, sy): a coordinate of this space is an original pixel times these, for an image of width x height."""

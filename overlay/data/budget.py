@@ -16,9 +16,10 @@ from typing import Any
 from datasets import Dataset
 from filelock import FileLock
 
-from overlay.data.examples import PromptStyle
-from overlay.data.lengths import image_tokens, prompt_lengths, size_of
+from overlay.data.images import size_of
+from overlay.data.lengths import image_tokens, prompt_lengths
 from overlay.errors import DataError
+from overlay.prompt.style import PromptStyle
 from overlay.settings import OVERLONG, one_of
 
 LEFT_OUT = -1

@@ -5,9 +5,9 @@ from typing import Any
 from datasets import Dataset
 from tqdm import tqdm
 
-from overlay.action.space import image_size, seen_size
-from overlay.data.examples import PromptStyle
-from overlay.errors import DataError
+from overlay.action.space import seen_size
+from overlay.data.images import size_of
+from overlay.prompt.style import PromptStyle
 
 BATCH = 512
 
@@ -34,11 +34,3 @@ def prompt_lengths(dataset: Dataset, style: PromptStyle, processor: Any) -> list
             # Each image already counts one token: its pad mark in the text.
             lengths.append(len(ids) + sum(image_tokens(*size_of(path, source), processor) - 1 for path in paths))
     return lengths
-
-
-def size_of(path: str, source: str) -> tuple[int, int]:
-    """(width, height) of a row's image; DataError names the row when it cannot be read."""
-    try:
-        return image_size(path)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{source}: image {path}: {error}") from error

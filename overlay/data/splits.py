@@ -12,8 +12,9 @@ from datasets import Dataset
 
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import PromptStyle, as_rows
+from overlay.data.examples import as_rows
 from overlay.errors import SettingError
+from overlay.prompt.style import PromptStyle
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from transformers import AutoModelForImageTextToText
 
 from data_prep.convert import convert
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import PromptStyle
 from overlay.demo import tiny_model
 from overlay.demo.difference import difference
 from overlay.demo.policies import majority_policy, random_policy
@@ -33,6 +32,7 @@ from overlay.metrics.flags import RULE, Metric, measure
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
 from overlay.patching.submodule import Submodule
+from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.rewards import REWARDS
 

@@ -11,7 +11,8 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, ProcessorMixin, Trainer, TrainingArguments
 
-from overlay.data.examples import PromptStyle, as_examples
+from overlay.data.examples import as_examples
+from overlay.prompt.style import PromptStyle
 
 
 def reasoned_answer(problem: str, solution: str) -> str:

@@ -24,13 +24,15 @@ from openai import OpenAIError
 from tqdm import tqdm
 
 from overlay.action.action import parse_action
-from overlay.action.space import Space, image_size
+from overlay.action.space import Space
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import PromptStyle, as_rows
+from overlay.data.examples import as_rows
+from overlay.data.images import size_of
 from overlay.errors import DataError, SettingError
 from overlay.evaluate import baselines
 from overlay.evaluate import page as score_page
 from overlay.metrics import intervals as scores
+from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import served
@@ -61,7 +63,7 @@ def rows_of(args: argparse.Namespace) -> list[dict[str, Any]]:
             raise DataError(f"{row['source']}: the gold answer is no action: score GUI steps only")
         fields, path = fields_of(row["problem"]), row["image_path"]
         history = fields.get("history_path_all")
-        width, height = image_size(path[-1]) if path else (1, 1)
+        width, height = size_of(path[-1], row["source"]) if path else (1, 1)
         scale = row["coordinate_scale"]
         rows.append({
             **{name: row[name] for name in KEPT},
@@ -113,7 +115,7 @@ async def ask_all(client: Client, rows: list[dict[str, Any]], out: Path, concurr
                 start = time.monotonic()
                 try:
                     answer = await client.ask(row["prompt"], row["image_path"])
-                except (OpenAIError, OSError) as error:
+                except (OpenAIError, DataError) as error:
                     failures.append(f"{row['source']}: {error}")
                 else:
                     record = {

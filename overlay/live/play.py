@@ -11,8 +11,6 @@ interval; `play.html` every episode with its screens and what was drawn on them.
 
 import argparse
 import asyncio
-import base64
-import io
 import json
 import queue
 import sys
@@ -35,11 +33,12 @@ from data_prep.miniwob.render import play as solve
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centre, parse_action
 from overlay.action.completion import load_json, split
 from overlay.action.space import Scale, Space, rescale
-from overlay.data.examples import PromptStyle
+from overlay.data.images import encode, scale_of
 from overlay.errors import SettingError
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import ORACLES
 from overlay.pages.picture import drawn
+from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.client import Client, asking, question_of_task, settings_of
 from overlay.serve.server import served
@@ -116,7 +115,7 @@ def episode(
         }  # fmt: skip
         question, paths = question_of_task(fields, "zh", "zh")
         completion = asker.ask(style.messages(question, len(paths)), paths)
-        scale = style.scale(paths, task)
+        scale = scale_of(style, paths, task)
         action = parse_action(completion)
         steps.append(
             {
@@ -142,9 +141,7 @@ def episode(
 
 
 def _shown(path: Path, action: Action | None, scale: Scale) -> str:
-    out = io.BytesIO()
-    drawn(str(path), action, scale).quantize(64).save(out, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return encode(drawn(str(path), action, scale).quantize(64), "png", optimize=True).url
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

@@ -5,7 +5,8 @@ from datasets import Dataset
 from tqdm import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
-from overlay.data.examples import PromptStyle, as_examples
+from overlay.data.examples import as_examples
+from overlay.prompt.style import PromptStyle
 
 
 @torch.inference_mode()

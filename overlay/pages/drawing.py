@@ -1,34 +1,30 @@
-"""Screens as data URIs, and what to draw on them for an action. Shared by the pages."""
+"""Screens as data URLs, and what to draw on them for an action. Shared by the pages and by pictures."""
 
-import base64
-import io
-from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from overlay.action.action import BOX_TYPES, Action, as_box
 from overlay.action.space import Scale, rescale
+from overlay.data.images import encode, open_image, read_encoded
+
+COLOURS = {"gold": "#1a8f3c", "answer": "#1f5fd1", "before": "#8a8f98"}
 
 
 def screen(path: str, side: int | None = None) -> dict[str, Any]:
-    """An image file as {uri, width, height}, size in pixels of the file; no longer than `side` as it is embedded."""
-    data = Path(path).read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
-        kind, (width, height) = image.format.lower(), image.size
-        if side and max(image.size) > side:
-            small = image.convert("RGB")
-            small.thumbnail((side, side))
-            out = io.BytesIO()
-            small.save(out, "JPEG", quality=80)
-            kind, data = "jpeg", out.getvalue()
-    return {"uri": f"data:image/{kind};base64,{base64.b64encode(data).decode()}", "width": width, "height": height}
+    """An image file as {uri, width, height}, size in pixels of the file; no longer than `side` as it is embedded.
+    Raises DataError."""
+    image = read_encoded(path)
+    width, height = image.size
+    if side and max(image.size) > side:
+        small = open_image(path)
+        small.thumbnail((side, side))
+        image = encode(small, "jpeg", quality=80)
+    return {"uri": image.url, "width": width, "height": height}
 
 
 def shape(action: Action | None, kind: str, scale: Scale = (1.0, 1.0)) -> dict[str, Any] | None:
     """What to draw for an action on its screen, in the image's own pixels: a box, a path, or nothing.
 
-    `scale`: of the space that the action's coordinates are in.
+    `kind`: one of `COLOURS`; `scale`: of the space that the action's coordinates are in.
     """
     if action is None or action.coordinates is None or action.type not in (*BOX_TYPES, "swipe"):
         return None
@@ -37,3 +33,8 @@ def shape(action: Action | None, kind: str, scale: Scale = (1.0, 1.0)) -> dict[s
         return {"kind": kind, "path": pixels} if len(pixels) == 4 else None
     x1, y1, x2, y2 = as_box(pixels)
     return {"kind": kind, "box": (x1, y1, max(x2 - x1, 1), max(y2 - y1, 1))}
+
+
+def shapes(*wanted: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Those of several `shape`s that there are."""
+    return [each for each in wanted if each]

@@ -4,16 +4,14 @@ from PIL import Image, ImageDraw
 
 from overlay.action.action import Action
 from overlay.action.space import Scale
-from overlay.pages.drawing import shape
-
-COLOURS = {"answer": "#1f5fd1", "gold": "#1a8f3c"}
+from overlay.data.images import open_image
+from overlay.pages.drawing import COLOURS, shape
 
 
 def drawn(path: str, action: Action | None, scale: Scale = (1.0, 1.0), gold: Action | None = None) -> Image.Image:
     """The image at `path` with the box, point or finger path of `action`, whose coordinates have `scale`, and of
-    `gold` in original pixels. An action without a place is written at the top."""
-    with Image.open(path) as image:
-        canvas = image.convert("RGB")
+    `gold` in original pixels. An action without a place is written at the top. Raises DataError."""
+    canvas = open_image(path)
     pen = ImageDraw.Draw(canvas)
     width = max(2, round(max(canvas.size) / 300))
     for kind, each, own in (("gold", gold, (1.0, 1.0)), ("answer", action, scale)):

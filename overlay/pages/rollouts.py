@@ -14,6 +14,7 @@ import jinja2
 
 from overlay.action.action import parse_action
 from overlay.action.match import match
+from overlay.errors import DataError
 from overlay.pages.drawing import screen, shape
 from overlay.training.rollout_file import FOLDER, read
 
@@ -45,7 +46,7 @@ def embedded(paths: list[str]) -> dict[str, dict[str, Any] | None]:
         if path not in screens:
             try:
                 screens[path] = screen(path, SIDE)
-            except OSError:
+            except DataError:
                 screens[path] = None
     return screens
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from overlay.errors import DataError, SettingError
+
 MARK = "<image>"
 LANGUAGES = ("zh", "en")
 SCREEN_FIELDS = ("screen_path1", "screen_path2")
@@ -30,13 +32,16 @@ RESERVED = (MARK, "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_en
 
 def load_template(name_or_path: str) -> str:
     """Template text by language (`zh`, `en`) or from a user's file (UTF-8). Braces in it are plain text, except that
-    `{screens}`, where it stands, becomes the sentence about the screenshots."""
+    `{screens}`, where it stands, becomes the sentence about the screenshots. Raises SettingError."""
     if name_or_path in LANGUAGES:
         return (Path(__file__).parent / f"gui_{name_or_path}.txt").read_text(encoding="utf-8")
     path = Path(name_or_path)
     if not path.is_file():
-        raise FileNotFoundError(f"prompt template {name_or_path!r} is neither one of {LANGUAGES} nor a file")
-    return path.read_text(encoding="utf-8")
+        raise SettingError(f"prompt template {name_or_path!r} is neither one of {LANGUAGES} nor a file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"prompt template {name_or_path!r}: {error}") from error
 
 
 def render_question(template: str, fields: dict[str, Any], language: str = "zh") -> str:
@@ -58,12 +63,12 @@ def render_question(template: str, fields: dict[str, Any], language: str = "zh")
 def place_images(text: str, count: int, images_first: bool = False) -> list[dict[str, str]]:
     """Chat content of a human turn: text parts with `{"type": "image"}` where the marks stand.
 
-    `images_first` is upstream's layout: all images before the text, marks removed. Raises ValueError when the number
-    of marks is not `count`.
+    `images_first` is upstream's layout: all images before the text, marks removed. Raises DataError when the number of
+    marks is not `count`.
     """
     parts = text.split(MARK)
     if len(parts) - 1 != count:
-        raise ValueError(f"{len(parts) - 1} {MARK} marks but {count} images")
+        raise DataError(f"{len(parts) - 1} {MARK} marks but {count} images")
     if images_first:
         return [{"type": "image"}] * count + [{"type": "text", "text": "".join(parts)}]
     content = []

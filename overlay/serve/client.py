@@ -9,26 +9,24 @@ the current screen with the action drawn. OPENAI_API_KEY is sent where the serve
 
 import argparse
 import asyncio
-import base64
 import json
 import os
 import sys
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from openai import AsyncOpenAI, BadRequestError, OpenAIError
-from PIL import Image
 
 from overlay.action.action import ACTION_NAMES, Action, parse_action
 from overlay.action.completion import split
 from overlay.action.space import Scale, Space
-from overlay.data.examples import PromptStyle
+from overlay.data.images import read_png_or_jpeg, scale_of
 from overlay.data.rows import RowError, parse_row
 from overlay.errors import SettingError
 from overlay.pages.picture import drawn
+from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
 
 _FIELDS = ("task_interpretation", "current_page_audit", "path_alignment_check", "action_validation")
@@ -71,18 +69,6 @@ class Answer:
         return parse_action(self.completion)
 
 
-def data_url(path: str) -> str:
-    """An image file as a data URL; PNG and JPEG as they are, others as PNG. Raises OSError."""
-    data = Path(path).read_bytes()
-    with Image.open(BytesIO(data)) as image:
-        kind = (image.format or "").lower()
-        if kind not in ("png", "jpeg"):
-            out = BytesIO()
-            image.convert("RGB").save(out, "PNG")
-            kind, data = "png", out.getvalue()
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
 def openai_messages(messages: list[dict[str, Any]], paths: list[str]) -> list[dict[str, Any]]:
     """Chat messages with image slots → the OpenAI format, the images in their slots in order."""
     left = iter(paths)
@@ -90,7 +76,9 @@ def openai_messages(messages: list[dict[str, Any]], paths: list[str]) -> list[di
         {
             **message,
             "content": [
-                {"type": "image_url", "image_url": {"url": data_url(next(left))}} if part["type"] == "image" else part
+                {"type": "image_url", "image_url": {"url": read_png_or_jpeg(next(left)).url}}
+                if part["type"] == "image"
+                else part
                 for part in message["content"]
             ],
         }
@@ -136,7 +124,7 @@ class Client:
         await self.server.close()
 
     async def ask(self, messages: list[dict[str, Any]], paths: list[str]) -> Answer:
-        """One completion. Raises OpenAIError or OSError."""
+        """One completion. Raises OpenAIError or DataError (an image)."""
         body = await asyncio.to_thread(openai_messages, messages, paths)
         options = {
             "model": self.model, "messages": body, "max_tokens": self.settings.max_tokens,
@@ -209,7 +197,7 @@ async def run(args: argparse.Namespace) -> int:
     style = PromptStyle(load_template("zh"), space=Space(args.coordinate_space, args.min_pixels, args.max_pixels))
     async with Client(settings_of(args, args.url)) as client:
         answer = await client.ask(style.messages(question, len(paths)), paths)
-    scale = style.scale(paths, "the row")
+    scale = scale_of(style, paths, "the row")
     print(describe(answer, scale))
     if gold:
         print(f"\ngold\n{gold}")

@@ -23,11 +23,12 @@ from overlay.action.action import parse_action, parse_coordinates
 from overlay.action.completion import split
 from overlay.action.space import Scale, Space, rescale
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import PromptStyle
+from overlay.data.images import open_image, scale_of
 from overlay.errors import DataError
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
 from overlay.pages.picture import COLOURS, drawn
+from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import MARK, load_template
 
 REFER = (
@@ -45,8 +46,7 @@ def read_box(completion: str) -> tuple[float, ...] | None:
 
 def draw_box(path: str, box: tuple[float, ...], scale: Scale) -> Image.Image:
     """The image at `path` with `box`, whose coordinates have `scale`."""
-    with Image.open(path) as image:
-        canvas = image.convert("RGB")
+    canvas = open_image(path)
     x1, y1, x2, y2 = rescale(box, scale, back=True)
     corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
     ImageDraw.Draw(canvas).rectangle(corners, outline=COLOURS["answer"], width=max(2, round(max(canvas.size) / 300)))
@@ -109,7 +109,7 @@ def answer(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
     for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
         print(f"--- {row['source']}\n{text}")
-        scale = style.scale(row["image"], row["source"])
+        scale = scale_of(style, row["image"], row["source"])
         picture = None
         if args.refer:
             box = read_box(text)

@@ -13,7 +13,7 @@ import torch
 from transformers import trainer_utils
 
 from overlay.action.action import parse_action
-from overlay.data.examples import open_images
+from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
 from overlay.metrics.flags import measure
 from overlay.model.vision import keep_in_step

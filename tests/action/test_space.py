@@ -11,10 +11,10 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from overlay.action.action import parse_action
 from overlay.action.space import SPACES, Space, rescale, rescale_action, seen_size
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import PromptStyle, as_examples, as_rows
-from overlay.errors import DataError
+from overlay.data.examples import as_examples, as_rows
 from overlay.model.processor import load_processor
 from overlay.pages.drawing import shape
+from overlay.prompt.style import PromptStyle
 from overlay.rewards import REWARDS
 
 SIDES = st.integers(28, 4000)
@@ -106,8 +106,3 @@ def test_rows_bring_gold_in_the_models_space(view, tmp_path):
     thousand = first("norm1000")
     assert '"500,500,1000,1000"' in thousand["solution"]
     assert "0 to 1000" in thousand["prompt"][0]["content"][0]["text"]
-
-
-def test_a_missing_screen_names_its_row(tmp_path):
-    with pytest.raises(DataError, match=r"rows\.jsonl:3: image .*gone\.png"):
-        PromptStyle(space=Space("resized")).scale([str(tmp_path / "gone.png")], "rows.jsonl:3")

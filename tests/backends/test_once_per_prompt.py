@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 
 from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt
-from overlay.data.examples import PromptStyle, open_images
+from overlay.data.images import open_images
 from overlay.errors import DataError
 from overlay.model.processor import load_processor
+from overlay.prompt.style import PromptStyle
 
 
 class Module:

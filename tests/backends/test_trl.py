@@ -174,7 +174,8 @@ def test_two_ranks(flags, tmp_path):
 
 def test_prompt_lengths_are_what_the_processor_makes(tiny_model_dir, demo_rows, tmp_path):
     from overlay.data.dataset import load_dataset
-    from overlay.data.examples import PromptStyle, as_examples
+    from overlay.data.examples import as_examples
+    from overlay.prompt.style import PromptStyle
 
     rows = load_dataset(str(demo_rows), str(TASKS / "train"), cache_dir=tmp_path).select([0, 1, 50, 300])
     for max_pixels in (84 * 112, 336 * 448):

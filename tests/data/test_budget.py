@@ -4,14 +4,15 @@ import pytest
 from PIL import Image
 
 from overlay.action.space import Space, seen_size
-from overlay.backends.vlm_r1.once_per_prompt import open_images
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import PromptStyle, as_examples, as_rows
+from overlay.data.examples import as_examples, as_rows
+from overlay.data.images import open_images
 from overlay.data.lengths import prompt_lengths
 from overlay.demo.run import TASKS
-from overlay.errors import DataError
+from overlay.errors import DataError, SettingError
 from overlay.model.processor import load_processor
+from overlay.prompt.style import PromptStyle
 
 pytestmark = pytest.mark.integration
 STYLE = PromptStyle()
@@ -87,7 +88,7 @@ def test_fail_names_the_rows(rows, processor):
         DataError, match=r"40 of 40 prompts .* 60: .*train\.jsonl:1 \(\d+ tokens\).*--overlong filter or"
     ):
         fit(rows, STYLE, processor, 60, "fail")
-    with pytest.raises(DataError, match="--overlong 'cut' is none of"):
+    with pytest.raises(SettingError, match="--overlong 'cut' is none of"):
         fit(rows, STYLE, processor, 60, "cut")
 
 

@@ -8,8 +8,9 @@ from PIL import Image
 
 from overlay.data import arrow
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import PromptStyle, as_examples
+from overlay.data.examples import as_examples
 from overlay.errors import DataError
+from overlay.prompt.style import PromptStyle
 
 
 def row(value="<image>?", answer="4", image="a.png", **more):

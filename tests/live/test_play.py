@@ -7,9 +7,9 @@ from playwright.sync_api import sync_playwright
 
 from data_prep.miniwob.render import play as solve
 from overlay.action.space import Space, rescale_action
-from overlay.data.examples import PromptStyle
 from overlay.live import play
 from overlay.live.miniwob import browser
+from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.server import served
 from tests.conftest import CHROMIUM, needs_chromium

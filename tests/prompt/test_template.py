@@ -3,7 +3,8 @@ import json
 import pytest
 
 from overlay.action.completion import THINK_FIELDS
-from overlay.data.examples import PromptStyle
+from overlay.errors import SettingError
+from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import MARK, load_template, place_images, render_question
 
 FIELDS = {"task_content": "打开{微信}", "screen_path1": "a.jpg", "screen_path2": "b.jpg", "history_path_all": []}
@@ -66,8 +67,11 @@ def test_users_template_file(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("我的{模板}\n", encoding="utf-8")
     assert load_template(str(path)) == "我的{模板}\n"
-    with pytest.raises(FileNotFoundError, match="neither"):
+    with pytest.raises(SettingError, match="neither"):
         load_template(str(tmp_path / "none.txt"))
+    path.write_bytes(b"\xff")
+    with pytest.raises(SettingError, match=r"mine\.txt'.*can't decode"):
+        load_template(str(path))
 
 
 def test_rows_without_a_template_get_one_and_others_stay():

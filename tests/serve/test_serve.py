@@ -87,9 +87,9 @@ def test_a_task_file_is_asked(url, tiny_model_dir, tmp_path):
 def test_the_server_sees_as_many_tokens_as_training_counts(url, held_out, tiny_model_dir):
     """Pixel limits and template are the same: the server's count of the prompt is the trainer's."""
     from overlay.data.dataset import load_dataset
-    from overlay.data.examples import PromptStyle
     from overlay.data.lengths import prompt_lengths
     from overlay.model.processor import load_processor
+    from overlay.prompt.style import PromptStyle
 
     rows = load_dataset(str(held_out), FIRST).select([0, 3])
     lengths = prompt_lengths(rows, PromptStyle(), load_processor(str(tiny_model_dir)))

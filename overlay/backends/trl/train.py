@@ -17,10 +17,10 @@ from overlay.action.space import Space
 from overlay.backends.trl.arguments import ARGUMENTS, ModelArguments, TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
 from overlay.backends.trl.vllm_agreement import check_pixels, without_image_tokens
-from overlay.data.examples import PromptStyle
 from overlay.data.splits import prepare
 from overlay.errors import SettingError, command
 from overlay.model.processor import training_processor
+from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import LANGUAGES, load_template
 from overlay.refused import refuse
 from overlay.rewards import REWARDS

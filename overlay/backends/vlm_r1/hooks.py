@@ -19,9 +19,9 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     `--task_type gui` places images at their marks; the other types use upstream's template, images first.
     """
     from overlay.action.space import Space
-    from overlay.data.examples import PromptStyle
     from overlay.data.splits import prepare as rows_of
     from overlay.model.processor import training_processor
+    from overlay.prompt.style import PromptStyle
     from overlay.prompt.template import load_template
     from overlay.refused import refuse
     from overlay.rewards.accuracy import METHODS

@@ -3,14 +3,14 @@
 Units: CSS pixels inside the browser, screenshot pixels (`SCALE` times as many) outside this module.
 """
 
-import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+
+from overlay.data.images import decoded, encode
 
 WIDTH, HEIGHT, SCALE = 168, 224, 2  # 336 x 448 screenshots; both sides are multiples of 28, Qwen2.5-VL's patch pair
 CHROMIUM = "/usr/bin/chromium"
@@ -65,10 +65,7 @@ def start(page: Page, task: str, seed: str) -> str:
 
 def screenshot(page: Page) -> bytes:
     """The screen as a PNG of 64 colours, 336 x 448 pixels."""
-    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    out = io.BytesIO()
-    image.quantize(64).save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return encode(decoded(page.screenshot()).quantize(64), "png", optimize=True).data
 
 
 def box_of(page: Page, element: str) -> tuple[float, float, float, float]:

@@ -1,0 +1,156 @@
+"""The one reader of images: size, pixels, whether a file is sound, and its own bytes. No torch, no datasets.
+
+What holds for every image, such as its colours, is decided here. An image that cannot be read is a DataError that says
+what is wrong with it and names the file, and the row (`source`, file:line) where there is one.
+"""
+
+import base64
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from overlay.action.space import Scale, seen_size
+from overlay.errors import DataError
+from overlay.prompt.style import PromptStyle
+
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a bad file
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """The image as models and people get it."""
+    return image.convert("RGB")
+
+
+def wrong_with(error: Exception) -> str:
+    """What is wrong with an image that gave one of `UNREADABLE`, in words."""
+    if isinstance(error, FileNotFoundError):
+        return "image not found"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return f"image does not decode: {error}"
+
+
+@contextmanager
+def _named(path: str | os.PathLike, source: str) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise DataError(f"{source}: {wrong_with(error)}: {path}".removeprefix(": ")) from error
+
+
+@lru_cache(maxsize=65536)
+def _header_size(path: str) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def size_of(path: str, source: str = "") -> tuple[int, int]:
+    """(width, height) in pixels from an image's header, read once. Raises DataError."""
+    with _named(path, source):
+        return _header_size(path)
+
+
+def scale_of(style: PromptStyle, paths: list[str], source: str, max_pixels: int = 0) -> Scale:
+    """Scale of the current screen, the last image of a row, in the style's space; `max_pixels` where the row has a
+    limit of its own. A header is read only for a space that depends on it. Raises DataError."""
+    if style.space.name == "original" or not paths:
+        return 1.0, 1.0
+    return style.scale(size_of(paths[-1], source), max_pixels)
+
+
+def open_image(path: str | os.PathLike, source: str = "", max_pixels: int = 0) -> Image.Image:
+    """RGB image of a file, resized as the processor would under `max_pixels` where its row has a limit of its own.
+    Raises DataError."""
+    with _named(path, source):
+        with Image.open(path) as image:
+            whole = rgb(image)
+        if not max_pixels:
+            return whole
+        return whole.resize(seen_size(*whole.size, 0, max_pixels), Image.Resampling.BICUBIC)
+
+
+def open_once(opened: dict, paths: list[str], source: str, max_pixels: int = 0) -> list[Image.Image]:
+    """A row's images; those that `opened` (path and limit → image) holds are not opened again. A batch holds each
+    prompt once for every generation."""
+    for path in paths:
+        if (path, max_pixels) not in opened:
+            opened[path, max_pixels] = open_image(path, source, max_pixels)
+    return [opened[path, max_pixels] for path in paths]
+
+
+def open_images(rows: list[dict[str, Any]], key: str = "image") -> None:
+    """Give each row its images (list of PIL images, RGB) under `key`; rows with the same path share one object.
+
+    DataError names the row of a missing or broken image.
+    """
+    opened: dict = {}
+    for row in rows:
+        row[key] = open_once(opened, row.get("image_path") or [], row["source"], row.get("max_pixels") or 0)
+
+
+def check_image(path: str | os.PathLike, decode: bool) -> tuple[tuple[int, int] | None, str]:
+    """((width, height) in pixels, "") or (None, what is wrong). Reads the header only, all pixels with `decode`."""
+    try:
+        with Image.open(path) as image:
+            if decode:
+                image.load()
+            return image.size, ""
+    except UNREADABLE as error:
+        return None, wrong_with(error)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An image as a file holds it: bytes, kind (`png`, `jpeg`, ...) and (width, height) in pixels."""
+
+    data: bytes
+    kind: str
+    size: tuple[int, int]
+
+    @property
+    def url(self) -> str:
+        """As a data URL."""
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.data).decode()}"
+
+
+def identified(data: bytes) -> Encoded:
+    """The image that `data` holds, as it is. Raises UNREADABLE."""
+    with Image.open(BytesIO(data)) as image:
+        return Encoded(data, (image.format or "").lower(), image.size)
+
+
+def read_encoded(path: str | os.PathLike, source: str = "") -> Encoded:
+    """An image file as it is. Raises DataError."""
+    with _named(path, source):
+        return identified(Path(path).read_bytes())
+
+
+def read_png_or_jpeg(path: str | os.PathLike, source: str = "") -> Encoded:
+    """An image file in a kind that every program reads. Raises DataError."""
+    with _named(path, source):
+        return png_or_jpeg(identified(Path(path).read_bytes()))
+
+
+def png_or_jpeg(image: Encoded) -> Encoded:
+    """PNG and JPEG as they are, others as PNG. Raises UNREADABLE."""
+    return image if image.kind in ("png", "jpeg") else encode(decoded(image.data), "png")
+
+
+def decoded(data: bytes) -> Image.Image:
+    """RGB image of encoded bytes. Raises UNREADABLE."""
+    with Image.open(BytesIO(data)) as image:
+        return rgb(image)
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> Encoded:
+    """The image as `kind`; `options` are Pillow's for saving."""
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return Encoded(out.getvalue(), kind, image.size)

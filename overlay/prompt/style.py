@@ -1,0 +1,44 @@
+"""How a row's text becomes a prompt, and how the model counts coordinates in it. Reads no file, loads no torch."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from overlay.action.space import NOTES, ORIGINAL, Scale, Space
+from overlay.prompt.template import MARK, SCREENS, SCREENS_MARK, place_images
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """How a row's text becomes a prompt.
+
+    `template`: GUI template for rows that bring none, None to leave all alone. `question_template`: VLM-R1's template
+    of another task type, with `{Question}` in it; its layout is images first. `space`: how the model counts
+    coordinates.
+    """
+
+    template: str | None = None
+    language: str = "zh"
+    images_first: bool = False
+    question_template: str | None = None
+    space: Space = ORIGINAL
+
+    def question(self, problem: str) -> str:
+        """The human turn's text. A problem that is only the step's input JSON gets the GUI template in front."""
+        if self.question_template is not None:
+            marks = MARK * problem.count(MARK)
+            return marks + self.question_template.replace("{Question}", problem.replace(MARK, ""))
+        if self.template is None or not problem.lstrip().removeprefix(MARK).startswith("{"):
+            return problem
+        two = problem.count(MARK) == 2
+        screens = (two or '"screen_path1": "<image>"' in problem, two or '"screen_path2": "<image>"' in problem)
+        return self.template.replace(SCREENS_MARK, SCREENS[self.language][screens]) + problem
+
+    def messages(self, problem: str, images: int) -> list[dict[str, Any]]:
+        """Chat messages of a prompt with `images` image slots."""
+        note = NOTES[self.language] if self.space.name == "norm1000" else ""
+        return [{"role": "user", "content": place_images(note + self.question(problem), images, self.images_first)}]
+
+    def scale(self, size: tuple[int, int], max_pixels: int = 0) -> Scale:
+        """Scale of a screen of `size` (width, height) pixels; `max_pixels` where its row has a limit of its own."""
+        space = replace(self.space, max_pixels=max_pixels) if max_pixels else self.space
+        return space.scale(*size)

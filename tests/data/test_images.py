@@ -1,0 +1,87 @@
+"""The one reader of images: what it gives, what it reads, and what it says of a file that is none."""
+
+import pytest
+from PIL import Image
+
+from overlay.action.space import Space, seen_size
+from overlay.data import images
+from overlay.errors import DataError
+from overlay.prompt.style import PromptStyle
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A good image, one cut short, text in an image's place; `gone.png` is not there."""
+    Image.effect_noise((60, 80), 50).convert("RGBA").save(tmp_path / "good.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:900])
+    (tmp_path / "text.png").write_text("no image")
+    return tmp_path
+
+
+def test_images_are_rgb_within_the_rows_limit(folder):
+    whole = images.open_image(folder / "good.png")
+    assert (whole.mode, whole.size) == ("RGB", (60, 80))
+    small = images.open_image(folder / "good.png", max_pixels=56 * 56)
+    assert small.size == seen_size(60, 80, 0, 56 * 56) == (28, 56)
+    opened = {}
+    first = images.open_once(opened, [str(folder / "good.png")], "rows.jsonl:1")
+    assert images.open_once(opened, [str(folder / "good.png")], "rows.jsonl:2")[0] is first[0]
+
+
+BAD = {
+    "gone.png": "image not found",
+    "text.png": "not an image",
+    "cut.png": "image does not decode: ",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_row_file_and_fault_are_named(name, folder):
+    path = str(folder / name)
+    with pytest.raises(DataError, match=rf"^rows\.jsonl:3: {BAD[name]}.*{path}$"):
+        images.open_image(path, "rows.jsonl:3")
+    with pytest.raises(DataError, match=rf"^{BAD[name]}.*{path}$"):  # outside a data file
+        images.open_image(path)
+    size, problem = images.check_image(path, decode=True)
+    assert size is None
+    assert problem.startswith(BAD[name])
+
+
+def test_a_header_says_the_size_and_no_more(folder):
+    cut = str(folder / "cut.png")
+    assert images.size_of(cut) == (60, 80)
+    assert images.check_image(cut, decode=False) == ((60, 80), "")
+    with pytest.raises(DataError, match=r"^rows\.jsonl:3: image not found: .*gone\.png$"):
+        images.size_of(str(folder / "gone.png"), "rows.jsonl:3")
+
+
+def test_a_file_too_large_for_pillow_is_named(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # 60 x 80 is over twice that: a DecompressionBombError
+    with pytest.raises(DataError, match=r"^rows\.jsonl:3: image does not decode: .* decompression bomb .*good\.png$"):
+        images.open_image(str(folder / "good.png"), "rows.jsonl:3")
+
+
+def test_the_scale_is_the_current_screens(folder):
+    good = str(folder / "good.png")
+    style = PromptStyle(space=Space("norm1000"))
+    assert images.scale_of(style, [str(folder / "gone.png"), good], "rows.jsonl:3") == (1000 / 60, 1000 / 80)
+    assert images.scale_of(style, [], "rows.jsonl:3") == (1.0, 1.0)
+    resized = PromptStyle(space=Space("resized", 784, 10_000))
+    assert images.scale_of(resized, [good], "rows.jsonl:3", max_pixels=56 * 56) == (28 / 60, 56 / 80)
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: image .*gone\.png"):
+        images.scale_of(resized, [str(folder / "gone.png")], "rows.jsonl:3")
+    # Original pixels need no size, so no file is opened.
+    assert images.scale_of(PromptStyle(), [str(folder / "gone.png")], "rows.jsonl:3") == (1.0, 1.0)
+
+
+def test_bytes_stay_what_they_are(folder):
+    kept = images.read_encoded(folder / "good.png")
+    assert (kept.data, kept.kind, kept.size) == ((folder / "good.png").read_bytes(), "png", (60, 80))
+    assert kept.url.startswith("data:image/png;base64,")
+    assert images.read_png_or_jpeg(folder / "good.png") == kept
+    Image.new("RGBA", (20, 30)).save(folder / "other.webp")
+    other = images.read_png_or_jpeg(folder / "other.webp")
+    assert (other.kind, images.decoded(other.data).size) == ("png", (20, 30))
+    (folder / "cut.webp").write_bytes((folder / "other.webp").read_bytes()[:-8])
+    with pytest.raises(DataError, match=r"cut\.webp$"):
+        images.read_png_or_jpeg(folder / "cut.webp")
