@@ -105,7 +105,7 @@ serve: $(VENV)/.ready ## Serve a checkpoint at an OpenAI-compatible endpoint: MO
 infer: $(VENV)/.ready ## Ask a served model for one step: URL= IMAGES= and DATA= [INDEX=0] or TASK= [NAME=model OUT=]
 	$(call need,URL,http://host:port/v1)
 	$(call need,IMAGES,image folder)
-	$(PY) -m overlay.serve.client --url "$(URL)" $(if $(NAME),--name "$(NAME)") --images "$(IMAGES)" --out "$(or $(OUT),answer.png)" $(ARGS) \
+	$(PY) -m overlay.serve.ask --url "$(URL)" $(if $(NAME),--name "$(NAME)") --images "$(IMAGES)" --out "$(or $(OUT),answer.png)" $(ARGS) \
 		$(if $(TASK),--task "$(TASK)") $(if $(DATA),--data "$(DATA)" --index $(or $(INDEX),0))
 
 .PHONY: eval

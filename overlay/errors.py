@@ -57,6 +57,18 @@ class Refused(UserError, RuntimeError):
     status = 1
 
 
+class ServerFailed(UserError, RuntimeError):
+    """A server that was asked gave no answer; the message names it."""
+
+    status = 1
+
+
+class Unanswered(UserError, RuntimeError):
+    """Some rows of a score have no answer."""
+
+    status = 3
+
+
 class RunStopped(UserError, SystemExit):
     """A training run that ended early; the message says why and what to do. Python itself makes a line of it, with
     status 1, where no command line of ours stands around it: under VLM-R1's own script."""

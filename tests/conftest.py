@@ -12,7 +12,7 @@ from overlay.action.action import ACTION_NAMES
 from overlay.errors import Refused
 from overlay.patching.submodule import Submodule
 
-pytest_plugins = ["tests.training_parts"]
+pytest_plugins = ["tests.served_parts", "tests.training_parts"]
 
 # No test may fail because the machine is busy: examples have no deadline, and slow generation is no fault.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -40,7 +40,8 @@ from overlay.live.miniwob.oracles import ORACLES
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
-from overlay.serve.client import Client, asking, question_of_task, settings_of
+from overlay.serve.ask import question_of_task
+from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import served
 
 SEEDS_TRIED = 40

@@ -1,39 +1,25 @@
-"""Ask a served model for one step: a task's JSON or a row of a data file in, reasoning and one action out. No torch.
+"""Ask a served model: chat messages and image files in, a completion out. For every program that asks a server.
 
-    python -m overlay.serve.client --url http://127.0.0.1:8000/v1 --data rows.jsonl --images TASKS --index 3
-    python -m overlay.serve.client --url ... --task task.json --images FOLDER [--out answer.png]      (make infer URL=)
-
-A task is the `input` of a step file (or the whole step file): screens are names in the image folder. The picture shows
-the current screen with the action drawn. OPENAI_API_KEY is sent where the server wants one.
+Loads neither torch nor datasets, and openai only to ask. OPENAI_API_KEY is sent where the server wants one.
 """
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from openai import AsyncOpenAI, BadRequestError, OpenAIError
-
 from overlay.action.action import ACTION_NAMES, Action, parse_action
-from overlay.action.completion import split
-from overlay.action.space import Scale, Space
-from overlay.data.images import read_png_or_jpeg, scale_of
-from overlay.data.rows import RowError, parse_row
+from overlay.action.completion import THINK_FIELDS, split
+from overlay.data.images import read_png_or_jpeg
 from overlay.errors import SettingError
-from overlay.pages.picture import drawn
-from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
 
-_FIELDS = ("task_interpretation", "current_page_audit", "path_alignment_check", "action_validation")
 # The whole answer, for servers that sample by a grammar: JSON alone would forbid the think part.
 _TEXT = r'"([^"\\\n]|\\.)*"'
 PATTERN = (
-    r"<think>\{" + ", ".join(rf'"{name}": {_TEXT}' for name in _FIELDS) + r"\}</think>"
+    r"<think>\{" + ", ".join(rf'"{name}": {_TEXT}' for name in THINK_FIELDS) + r"\}</think>"
     r'<answer>\{"action_type": "(' + "|".join(ACTION_NAMES) + rf')", "action_parameter": \{{"[a-z_]+": {_TEXT}\}}, '
     rf'"action_description": {_TEXT}\}}</answer>'
 )
@@ -70,7 +56,7 @@ class Answer:
 
 
 def openai_messages(messages: list[dict[str, Any]], paths: list[str]) -> list[dict[str, Any]]:
-    """Chat messages with image slots → the OpenAI format, the images in their slots in order."""
+    """Chat messages with image slots → the OpenAI format, the images in their slots in order. Raises DataError."""
     left = iter(paths)
     return [
         {
@@ -98,6 +84,8 @@ class Client:
     """Asks one server; `async with` it. Requests are repeated on 429, 5xx and broken connections."""
 
     def __init__(self, settings: Settings):
+        from openai import AsyncOpenAI
+
         self.settings = settings
         self.server = AsyncOpenAI(
             base_url=settings.url, api_key=os.environ.get("OPENAI_API_KEY") or "none", timeout=settings.timeout,
@@ -108,6 +96,8 @@ class Client:
 
     async def __aenter__(self) -> "Client":
         """Ask for the model's name where none is given. Raises SettingError when the server cannot be reached."""
+        from openai import OpenAIError
+
         try:
             served = [entry.id for entry in (await self.server.models.list()).data]
         except OpenAIError as error:
@@ -125,6 +115,8 @@ class Client:
 
     async def ask(self, messages: list[dict[str, Any]], paths: list[str]) -> Answer:
         """One completion. Raises OpenAIError or DataError (an image)."""
+        from openai import BadRequestError
+
         body = await asyncio.to_thread(openai_messages, messages, paths)
         options = {
             "model": self.model, "messages": body, "max_tokens": self.settings.max_tokens,
@@ -143,86 +135,10 @@ class Client:
         return Answer(text, reply.usage.prompt_tokens if reply.usage else None)
 
 
-def question_of_task(record: dict[str, Any], template: str, language: str) -> tuple[str, list[str]]:
-    """(question with marks, names of its screens) of a step's `input`, alone or in its step file."""
-    fields = record.get("input", record)
-    if not isinstance(fields, dict) or "task_content" not in fields:
-        raise SettingError("--task: neither a step file nor its input (task_content is missing)")
-    names = [fields[name] for name in SCREEN_FIELDS if fields.get(name)]
-    return render_question(load_template(template), fields, language), names
-
-
-def question_of_row(file: Path, index: int) -> tuple[str, list[str], str]:
-    """(question with marks, image paths as written, gold) of row `index`, from 0, of a data file."""
-    with open(file, "rb") as lines:
-        rows = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        found = next(islice(rows, index, None), None)
-    if found is None:
-        raise SettingError(f"{file}: no row {index}")
-    try:
-        row = parse_row(found[1])
-    except RowError as error:
-        raise SettingError(f"{file}:{found[0]}: {error}") from error
-    return row["problem"], row["image"], row["solution"]
-
-
-def describe(answer: Answer, scale: Scale) -> str:
-    """The answer for people: thoughts laid out, the action, and its coordinates in the screenshot's own pixels."""
-    think, action = answer.think, answer.action
-    try:
-        think = json.dumps(json.loads(think or ""), ensure_ascii=False, indent=2)
-    except ValueError:
-        think = think or "(no <think> part)"
-    lines = [f"think\n{think}", f"answer\n{split(answer.completion).answer or answer.completion}"]
-    if action is None:
-        lines.append("action: none could be read")
-    else:
-        where = action.coordinates
-        pixels = "" if where is None else " at " + ", ".join(
-            f"{value / scale[n % 2]:.0f}" for n, value in enumerate(where)
-        ) + " (pixels of the screenshot)"  # fmt: skip
-        lines.append(f"action: {action.type} {action.parameter!r}{pixels}")
-    return "\n\n".join(lines)
-
-
-async def run(args: argparse.Namespace) -> int:
-    """One question from the command line."""
-    if args.task:
-        record = json.loads(args.task.read_text(encoding="utf-8"))
-        question, names = question_of_task(record, args.prompt_template, args.language)
-        gold = None
-    else:
-        question, names, gold = question_of_row(args.data, args.index)
-    paths = [os.path.join(args.images, name) for name in names]
-    style = PromptStyle(load_template("zh"), space=Space(args.coordinate_space, args.min_pixels, args.max_pixels))
-    async with Client(settings_of(args, args.url)) as client:
-        answer = await client.ask(style.messages(question, len(paths)), paths)
-    scale = scale_of(style, paths, "the row")
-    print(describe(answer, scale))
-    if gold:
-        print(f"\ngold\n{gold}")
-    if args.out and paths:
-        drawn(paths[-1], answer.action, scale, parse_action(gold or "")).save(args.out)
-        print(f"\n{args.out}")
-    return 0
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Ask a served model for one step.")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--task", type=Path, help="a step file, or its input, as JSON")
-    what.add_argument("--data", type=Path, help="a data file; see --index")
-    parser.add_argument("--index", type=int, default=0, help="row of --data, from 0")
-    parser.add_argument("--images", required=True, help="image folder")
-    parser.add_argument("--out", type=Path, default=Path("answer.png"), help="picture of the action on the screen")
-    parser.add_argument("--prompt_template", default="zh", help="zh, en or a file, for --task")
-    parser.add_argument("--language", choices=("zh", "en"), default="zh")
-    asking(parser)
-    return parser
-
-
-def asking(parser: argparse.ArgumentParser) -> None:
-    """Flags of every program that asks a server."""
+def asking(parser: argparse.ArgumentParser, or_folder: bool = False) -> None:
+    """Flags of every program that asks a server; `or_folder`: or serves a model folder to ask it."""
+    if or_folder:
+        parser.add_argument("--model", type=Path, help="model folder, served for as long as this takes; else --url")
     parser.add_argument("--url", help="http://host:port/v1")
     parser.add_argument("--name", default="", help="model on the server: what vLLM lists, or the folder it serves")
     parser.add_argument("--max_tokens", type=int, default=512)
@@ -237,26 +153,3 @@ def asking(parser: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace, url: str) -> Settings:
     """The settings of `asking`'s flags."""
     return Settings(url, args.name, args.max_tokens, args.temperature, args.timeout, structured=args.structured)
-
-
-def main() -> int:
-    """Status 2 and one line for bad input, 1 when the server fails."""
-    args = arguments().parse_args()
-    if not args.url:
-        print("infer: --url is missing: make serve MODEL=..., then --url http://127.0.0.1:8000/v1", file=sys.stderr)
-        return 2
-    if not args.task and not args.data:
-        print("infer: give a data file (--data, make infer DATA=) or a step file (--task, TASK=)", file=sys.stderr)
-        return 2
-    try:
-        return asyncio.run(run(args))
-    except (OSError, ValueError) as error:
-        print(f"infer: {error}", file=sys.stderr)
-        return 2
-    except OpenAIError as error:
-        print(f"infer: {args.url}: {error}", file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

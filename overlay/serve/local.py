@@ -16,18 +16,17 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from PIL import Image, ImageDraw
 from transformers import AutoModelForImageTextToText
 
-from overlay.action.action import parse_action, parse_coordinates
+from overlay.action.action import Action, parse_action, parse_coordinates
 from overlay.action.completion import split
-from overlay.action.space import Scale, Space, rescale
+from overlay.action.space import Space, rescale
 from overlay.data.dataset import load_dataset
-from overlay.data.images import open_image, scale_of
-from overlay.errors import DataError
+from overlay.data.images import scale_of
+from overlay.errors import SettingError, command
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
-from overlay.pages.picture import COLOURS, drawn
+from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import MARK, load_template
 
@@ -44,23 +43,15 @@ def read_box(completion: str) -> tuple[float, ...] | None:
     return parse_coordinates(",".join(found[-1])) if found else None
 
 
-def draw_box(path: str, box: tuple[float, ...], scale: Scale) -> Image.Image:
-    """The image at `path` with `box`, whose coordinates have `scale`."""
-    canvas = open_image(path)
-    x1, y1, x2, y2 = rescale(box, scale, back=True)
-    corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
-    ImageDraw.Draw(canvas).rectangle(corners, outline=COLOURS["answer"], width=max(2, round(max(canvas.size) / 300)))
-    return canvas
-
-
 def question_rows(paths: list[str], question: str) -> Dataset:
     """One row that asks `question` about the images."""
     row = {"image": paths, "problem": MARK * len(paths) + question, "solution": "", "source": "the question"}
     return Dataset.from_list([row | {"accu_reward_method": "default"}])
 
 
-def main() -> int:
-    """Status 2 and one line for bad input."""
+@command("local", OSError, ValueError, IndexError)
+def main(argv: list[str] | None = None) -> int:
+    """Answer, print and draw what the command line asks for."""
     parser = argparse.ArgumentParser(description="Answer with a model folder on this machine.")
     parser.add_argument("model")
     parser.add_argument("--data", help="a data file")
@@ -76,18 +67,14 @@ def main() -> int:
     parser.add_argument("--min_pixels", type=int)
     parser.add_argument("--max_pixels", type=int)
     parser.add_argument("--out", type=Path, help="folder for pictures")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if bool(args.data) + bool(args.question) + bool(args.refer) != 1:
-        print("local: give one of --data, --question and --refer", file=sys.stderr)
-        return 2
-    try:
-        return answer(args)
-    except (DataError, OSError, ValueError, IndexError) as error:
-        print(f"local: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
+        raise SettingError("give one of --data, --question and --refer")
+    answer(args)
+    return 0
 
 
-def answer(args: argparse.Namespace) -> int:
+def answer(args: argparse.Namespace) -> None:
     """Answer, print, draw."""
     processor = load_processor(args.model, args.min_pixels, args.max_pixels)
     size = processor.image_processor.size
@@ -114,12 +101,11 @@ def answer(args: argparse.Namespace) -> int:
         if args.refer:
             box = read_box(text)
             print(f"box: {'none' if box is None else [round(v) for v in rescale(box, scale, back=True)]} (pixels)")
-            picture = draw_box(row["image"][-1], box, scale) if box else None
+            picture = drawn(row["image"][-1], Action("click", list(box)), scale) if box else None
         elif args.data and row["image"]:
             picture = drawn(row["image"][-1], parse_action(text), scale, parse_action(row["solution"]))
         if args.out and picture is not None:
             picture.save(args.out / f"{number}.png")
-    return 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from overlay.errors import SettingError
+from overlay.errors import SettingError, command
 
 CONTEXT, IMAGES = 16_384, 2
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
@@ -79,7 +79,7 @@ def gpus() -> int:
     return torch.cuda.device_count()
 
 
-def command(model: Path, host: str, port: int, backend: str = "auto") -> list[str]:
+def command_line(model: Path, host: str, port: int, backend: str = "auto") -> list[str]:
     """The serving program's command line; `auto` is vLLM where it is installed."""
     if backend == "auto":
         backend = "vllm" if importlib.util.find_spec("vllm") else "transformers"
@@ -116,19 +116,31 @@ def served(model: Path, log: Path) -> Iterator[str]:
         process.wait()
 
 
-def main() -> int:
+@contextmanager
+def server_of(args: argparse.Namespace) -> Iterator[str]:
+    """URL of `--url`, or of a server for the folder `--model` that lasts as long as this, as `--name` then; for the
+    flags of `client.asking` with `--out`. Raises SettingError unless just one of them is given."""
+    if bool(args.model) == bool(args.url):
+        raise SettingError("give either --model (a folder) or --url (a server)")
+    if args.url:
+        yield args.url
+        return
+    args.name = args.name or str(args.model)
+    with served(args.model, args.out / "server.log") as url:
+        yield url
+
+
+@command("serve")
+def main(argv: list[str] | None = None) -> int:
+    """Become the server; returns only when it cannot."""
     parser = argparse.ArgumentParser(description="Serve a model folder behind an OpenAI-compatible endpoint.")
     parser.add_argument("model", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--backend", choices=("auto", "vllm", "transformers"), default="auto")
-    args = parser.parse_args()
-    try:
-        check(args.model, args.host, args.port)
-    except SettingError as error:
-        print(f"serve: {error}", file=sys.stderr)
-        return 2
-    line = command(args.model, args.host, args.port, args.backend)
+    args = parser.parse_args(argv)
+    check(args.model, args.host, args.port)
+    line = command_line(args.model, args.host, args.port, args.backend)
     print(f"serving {args.model} at http://{args.host}:{args.port}/v1 with {line[0]}", file=sys.stderr, flush=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # /v1/models of `transformers serve` looks into the hub's cache and fails where there is none.

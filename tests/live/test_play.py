@@ -13,7 +13,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.server import served
 from tests.conftest import CHROMIUM, needs_chromium
-from tests.serve.test_serve import run
+from tests.evaluate.test_score import run
 
 pytestmark = [pytest.mark.integration, needs_chromium]
 THINK = '<think>{"task_interpretation": ""}</think>'

@@ -1,0 +1,122 @@
+"""Ask a served model for one step: a task's JSON or a row of a data file in, reasoning and one action out. No torch.
+
+    python -m overlay.serve.ask --url http://127.0.0.1:8000/v1 --data rows.jsonl --images TASKS --index 3
+    python -m overlay.serve.ask --url ... --task task.json --images FOLDER [--out answer.png]      (make infer URL=)
+
+A task is the `input` of a step file (or the whole step file): screens are names in the image folder. The picture shows
+the current screen with the action drawn. The status is 1 when the server fails, 2 for bad input.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from openai import OpenAIError
+
+from overlay.action.action import parse_action
+from overlay.action.completion import split
+from overlay.action.space import Scale, Space, rescale
+from overlay.data.images import scale_of
+from overlay.data.rows import RowError, parse_row
+from overlay.errors import ServerFailed, SettingError, command
+from overlay.pages.picture import drawn
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.template import LANGUAGES, SCREEN_FIELDS, load_template, render_question
+from overlay.serve.client import Answer, Client, asking, settings_of
+
+
+def question_of_task(record: dict[str, Any], template: str, language: str) -> tuple[str, list[str]]:
+    """(question with marks, names of its screens) of a step's `input`, alone or in its step file."""
+    fields = record.get("input", record)
+    if not isinstance(fields, dict) or "task_content" not in fields:
+        raise SettingError("--task: neither a step file nor its input (task_content is missing)")
+    names = [fields[name] for name in SCREEN_FIELDS if fields.get(name)]
+    return render_question(load_template(template), fields, language), names
+
+
+def question_of_row(file: Path, index: int) -> tuple[str, list[str], str]:
+    """(question with marks, image paths as written, gold) of row `index`, from 0, of a data file."""
+    with open(file, "rb") as lines:
+        rows = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        found = next(islice(rows, index, None), None)
+    if found is None:
+        raise SettingError(f"{file}: no row {index}")
+    try:
+        row = parse_row(found[1])
+    except RowError as error:
+        raise SettingError(f"{file}:{found[0]}: {error}") from error
+    return row["problem"], row["image"], row["solution"]
+
+
+def describe(answer: Answer, scale: Scale) -> str:
+    """The answer for people: thoughts laid out, the action, and its coordinates in the screenshot's own pixels."""
+    think, action = answer.think, answer.action
+    try:
+        think = json.dumps(json.loads(think or ""), ensure_ascii=False, indent=2)
+    except ValueError:
+        think = think or "(no <think> part)"
+    lines = [f"think\n{think}", f"answer\n{split(answer.completion).answer or answer.completion}"]
+    if action is None:
+        lines.append("action: none could be read")
+    else:
+        place = "" if action.coordinates is None else ", ".join(
+            f"{value:.0f}" for value in rescale(action.coordinates, scale, back=True)
+        )  # fmt: skip
+        pixels = f" at {place} (pixels of the screenshot)" if place else ""
+        lines.append(f"action: {action.type} {action.parameter!r}{pixels}")
+    return "\n\n".join(lines)
+
+
+async def run(args: argparse.Namespace) -> None:
+    """Ask one question, print the answer and draw it."""
+    if args.task:
+        record = json.loads(args.task.read_text(encoding="utf-8"))
+        question, names = question_of_task(record, args.prompt_template, args.language)
+        gold = None
+    else:
+        question, names, gold = question_of_row(args.data, args.index)
+    paths = [os.path.join(args.images, name) for name in names]
+    style = PromptStyle(load_template("zh"), space=Space(args.coordinate_space, args.min_pixels, args.max_pixels))
+    async with Client(settings_of(args, args.url)) as client:
+        try:
+            answer = await client.ask(style.messages(question, len(paths)), paths)
+        except OpenAIError as error:
+            raise ServerFailed(f"{args.url}: {error}") from error
+    scale = scale_of(style, paths, "the row")
+    print(describe(answer, scale))
+    if gold:
+        print(f"\ngold\n{gold}")
+    if args.out and paths:
+        drawn(paths[-1], answer.action, scale, parse_action(gold or "")).save(args.out)
+        print(f"\n{args.out}")
+
+
+@command("infer", OSError, ValueError)
+def main(argv: list[str] | None = None) -> int:
+    """Ask what the command line says."""
+    parser = argparse.ArgumentParser(description="Ask a served model for one step.")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--task", type=Path, help="a step file, or its input, as JSON")
+    what.add_argument("--data", type=Path, help="a data file; see --index")
+    parser.add_argument("--index", type=int, default=0, help="row of --data, from 0")
+    parser.add_argument("--images", required=True, help="image folder")
+    parser.add_argument("--out", type=Path, default=Path("answer.png"), help="picture of the action on the screen")
+    parser.add_argument("--prompt_template", default="zh", help="zh, en or a file, for --task")
+    parser.add_argument("--language", choices=LANGUAGES, default="zh")
+    asking(parser)
+    args = parser.parse_args(argv)
+    if not args.url:
+        raise SettingError("--url is missing: make serve MODEL=..., then --url http://127.0.0.1:8000/v1")
+    if not args.task and not args.data:
+        raise SettingError("give a data file (--data, make infer DATA=) or a step file (--task, TASK=)")
+    asyncio.run(run(args))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

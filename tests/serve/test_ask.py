@@ -1,0 +1,63 @@
+"""`make infer` with the tiny model behind a real server, and what is refused."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from overlay.errors import SettingError
+from overlay.serve import ask
+from tests.conftest import step_record
+from tests.served_parts import HELD_OUT_TASKS
+
+
+@pytest.mark.integration
+def test_a_row_is_asked_and_drawn(url, held_out, tiny_model_dir, tmp_path, capsys):
+    picture = tmp_path / "a.png"
+    line = ["--url", url, "--name", str(tiny_model_dir), "--data", str(held_out), "--images", HELD_OUT_TASKS]
+    assert ask.main([*line, "--index", "3", "--max_tokens", "16", "--out", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("think\n", "answer\n", "action:", "gold\n{"))
+    assert Image.open(picture).size == (336, 448)  # the screenshot's own
+
+
+@pytest.mark.integration
+def test_a_task_file_is_asked(url, tiny_model_dir, tmp_path):
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (112, 168), "white").save(tmp_path / name)
+    task = tmp_path / "step_1.json"
+    task.write_text(json.dumps(step_record(first="1.png", second="2.png")))
+    line = ["--url", url, "--name", str(tiny_model_dir), "--task", str(task), "--images", str(tmp_path)]
+    assert ask.main([*line, "--max_tokens", "8", "--out", str(tmp_path / "a.png")]) == 0
+
+
+@pytest.mark.integration
+def test_a_server_that_fails_is_named(url, held_out, tmp_path, capsys):
+    line = ["--url", url, "--name", str(tmp_path), "--data", str(held_out), "--images", HELD_OUT_TASKS]
+    assert ask.main(line) == 1
+    assert capsys.readouterr().err.startswith(f"infer: {url}: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["--url", "http://127.0.0.1:9/v1", "--data", "gone.jsonl", "--images", "."], "gone.jsonl"),
+        (
+            ["--url", "http://127.0.0.1:9/v1", "--images", "."],
+            "infer: give a data file (--data, make infer DATA=) or a step file",
+        ),
+        (["--images", "."], "infer: --url is missing: make serve MODEL="),
+    ],
+)
+def test_bad_input_gets_one_line(line, message, capsys):
+    assert ask.main(line) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert message in said
+
+
+def test_a_broken_row_is_named(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('\n{"id": 1\n')
+    with pytest.raises(SettingError, match=r"rows\.jsonl:2: not JSON"):
+        ask.question_of_row(tmp_path / "rows.jsonl", 0)
+    with pytest.raises(SettingError, match=r"rows\.jsonl: no row 1"):
+        ask.question_of_row(tmp_path / "rows.jsonl", 1)
