@@ -1,23 +1,20 @@
 """The page and the figures of a scored run: report.html (self-contained) and metrics.json."""
 
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
 
-import jinja2
-import matplotlib
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 from datasets import Dataset
+from matplotlib import pyplot as plt
 
 from overlay.action.action import parse_action
 from overlay.action.completion import split
 from overlay.action.match import match
 from overlay.demo.difference import Difference
 from overlay.metrics.flags import RULE, Metric, succeeds
-from overlay.pages.drawing import screen, shape
+from overlay.pages.drawing import screen, shape, shapes
+from overlay.pages.figures import svg
+from overlay.pages.render import write_page
 
 SHOWN = 12  # held-out steps on the page
 
@@ -33,21 +30,17 @@ def curves_svg(runs: dict[str, list[tuple[int, float]]]) -> str:
     axes.set(xlabel="GRPO step", ylabel="mean gui_action reward (train)", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, ncols=4, loc="upper left", fontsize="small")
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+    return svg(figure)
 
 
 def step_card(row: dict, before: str, after: str) -> dict:
     """All the page shows of one held-out step."""
     gold, first, last = parse_action(row["solution"]), parse_action(before), parse_action(after)
     parts = split(after)
-    shapes = [shape(gold, "gold"), shape(first, "before"), shape(last, "after")]
     return {
         "source": Path(row["source"]).name,
         "screens": [screen(path) for path in row["image"]],
-        "shapes": [drawn for drawn in shapes if drawn],
+        "shapes": shapes(shape(gold, "gold"), shape(first, "before"), shape(last, "answer")),
         "success": succeeds(last, gold),
         "reward_before": match(first, gold),
         "reward": match(last, gold),
@@ -99,10 +92,9 @@ def write_report(
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     columns = {**baselines, "before": before} | {f"after, seed {run['seed']}": run["after"] for run in seeds}
     after = seeds[0]["answers"]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("overlay.pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("report.html").render(
+    write_page(
+        out / "report.html",
+        "report.html",
         rule=RULE,
         total=len(rows),
         minutes=minutes,
@@ -112,4 +104,3 @@ def write_report(
         curves=curves_svg(metrics["reward_curves"]),
         steps=[step_card(rows[i], before_answers[i], after[i]) for i in choose(rows, before_answers, after)],
     )
-    (out / "report.html").write_text(page, encoding="utf-8")

@@ -1,28 +1,18 @@
 """The page of a score: metrics with intervals, plots, and a gallery of steps to filter. One file, no server."""
 
-import io
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import matplotlib
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib import pyplot as plt
 
 from overlay.action.action import ACTION_NAMES
-from overlay.metrics import intervals as scores
-from overlay.pages.rollouts import card, embedded
+from overlay.metrics import intervals
+from overlay.pages.figures import svg
+from overlay.pages.gallery import card, embedded
+from overlay.pages.render import write_page
 
 SHOWN = 300  # steps in the gallery, wrong ones first
-
-
-def _svg(figure: plt.Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
 def bars(title: str, parts: dict[str, dict[str, float]], most: int = 15) -> str:
@@ -35,12 +25,12 @@ def bars(title: str, parts: dict[str, dict[str, float]], most: int = 15) -> str:
     axes.barh([f"{name} ({parts[name]['n']})" for name in names], values, xerr=[low, high], color="#8fb3e6")
     axes.set(xlim=(0, 1), xlabel="step success (box)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def confusion(rows: pd.DataFrame) -> str:
     """Gold against answered types, as inline SVG."""
-    table = scores.confusion(rows, list(ACTION_NAMES))
+    table = intervals.confusion(rows, list(ACTION_NAMES))
     share = table.div(table.sum(axis=1), axis=0)
     figure, axes = plt.subplots(figsize=(1.9 + 0.62 * table.shape[1], 1.6 + 0.4 * table.shape[0]), layout="constrained")
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -52,7 +42,7 @@ def confusion(rows: pd.DataFrame) -> str:
     axes.set_xticks(range(table.shape[1]), table.columns, rotation=40, ha="right")
     axes.set_yticks(range(table.shape[0]), table.index)
     axes.set(xlabel="answered", ylabel="gold", title="types")
-    return _svg(figure)
+    return svg(figure)
 
 
 def _card(row: dict[str, Any], completion: str, flags: dict[str, Any]) -> dict[str, Any]:
@@ -80,9 +70,4 @@ def write(
     flags = table.to_dict("records")
     order = sorted(range(len(rows)), key=lambda n: bool(flags[n]["step_success_rate (box)"]))[:SHOWN]
     cards = [_card(rows[n], completions[n], flags[n]) for n in order]
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("overlay.pages"), autoescape=True)
-    page = environment.get_template("score.html").render(
-        name=name, result=result, figures=figures, cards=cards,
-        screens=embedded([path for one in cards for path in one["images"]]),
-    )  # fmt: skip
-    out.write_text(page, encoding="utf-8", errors="replace")
+    write_page(out, "score.html", name=name, result=result, figures=figures, cards=cards, screens=embedded(cards))

@@ -23,7 +23,6 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from openai import OpenAIError
 from playwright.sync_api import Error, Page
 from tqdm import tqdm
@@ -38,6 +37,7 @@ from overlay.errors import SettingError
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import ORACLES
 from overlay.pages.picture import drawn
+from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.ask import question_of_task
@@ -224,9 +224,7 @@ def write(out: Path, episodes: list[dict[str, Any]]) -> dict[str, Any]:
         for one in episodes:
             steps = [{name: step[name] for name in ("completion", "action")} for step in one["steps"]]
             file.write(json.dumps({**one, "steps": steps}) + "\n")
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("overlay.pages"), autoescape=True)
-    page = environment.get_template("play.html").render(name=out.name, result=result, episodes=episodes)
-    (out / "play.html").write_text(page, encoding="utf-8", errors="replace")
+    write_page(out / "play.html", "play.html", name=out.name, result=result, episodes=episodes)
     return result
 
 

@@ -1,7 +1,6 @@
 """The rollouts page in a real Chromium: filters, sorting, boxes, hostile completions, and refusals."""
 
 import json
-import sys
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -9,6 +8,7 @@ from playwright.sync_api import sync_playwright
 from overlay.data.dataset import load_dataset
 from overlay.demo.run import TASKS
 from overlay.pages import rollouts
+from overlay.pages.gallery import card, embedded
 from overlay.training.rollout_file import FOLDER, RolloutFile, read
 from tests.conftest import CHROMIUM, needs_chromium
 
@@ -40,7 +40,7 @@ def run(demo_rows, tmp_path):
 @pytest.mark.integration
 def test_filter_sort_and_look(run, tmp_path):
     out = run / "rollouts.html"
-    assert rollouts.write_page(run, out, 300) == 24
+    assert rollouts.write_rollouts(run, out, 300) == 24
     errors, requests = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
@@ -64,7 +64,7 @@ def test_filter_sort_and_look(run, tmp_path):
         article = page.locator("article", has_text=first["source"].split("/")[-1])
         gold, answered = (
             [article.locator(f"rect.{kind}").get_attribute(name) for name in ("x", "y", "width", "height")]
-            for kind in ("gold", "after")
+            for kind in ("gold", "answer")
         )
         assert gold == answered
         assert [float(value) for value in gold[:2]] == [float(value) for value in corner]
@@ -84,16 +84,14 @@ def test_filter_sort_and_look(run, tmp_path):
 
 def test_only_the_newest_steps(run):
     out = run / "page.html"
-    assert rollouts.write_page(run, out, 10) == 8
-    assert rollouts.write_page(run, out, 3) == 3
+    assert rollouts.write_rollouts(run, out, 10) == 8
+    assert rollouts.write_rollouts(run, out, 3) == 3
 
 
-def test_what_is_gone_is_said(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["rollouts", str(tmp_path / "nothing")])
-    assert rollouts.main() == 2
+def test_what_is_gone_is_said(run, tmp_path, capsys):
+    assert rollouts.main([str(tmp_path / "nothing")]) == 2
     assert "no rollouts; train with --rollout_log_mb" in capsys.readouterr().err
-    card = rollouts.card({**read(run)[0], "image_path": [str(tmp_path / "gone.png")]})
-    assert rollouts.embedded(card["images"]) == {str(tmp_path / "gone.png"): None}
-    monkeypatch.setattr(sys, "argv", ["rollouts", str(run)])
-    assert rollouts.main() == 0
+    gone = card({**read(run)[0], "image_path": [str(tmp_path / "gone.png")]})
+    assert embedded([gone]) == {str(tmp_path / "gone.png"): None}
+    assert rollouts.main([str(run)]) == 0
     assert "24 completions" in capsys.readouterr().out
