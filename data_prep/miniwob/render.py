@@ -11,74 +11,18 @@ import json
 import random
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Page
 from tqdm import tqdm
 
 from overlay.action.action import ACTION_NAMES
+from overlay.errors import command
 from overlay.live.miniwob import browser
-from overlay.live.miniwob.oracles import ORACLES, Act, Ambiguous
-
-HELD_OUT_TYPES = (
-    "click-checkboxes-transfer", "click-tab-2-easy", "click-test-transfer", "enter-text-dynamic", "identify-shape",
-    "simple-algebra", "unicode-test",
-)  # fmt: skip
-MAX_STEPS = 9
-DONE = "The task is done"
-
-
-def drag_path(box: tuple, direction: str) -> tuple[float, float, float, float]:
-    """Finger path (x1, y1, x2, y2) in CSS pixels that drags the element's content up or down by 70 pixels."""
-    x, low, high = (box[0] + box[2]) / 2, box[3] - 6, box[1] + 6
-    return (x, low, x, low - 70) if direction == "up" else (x, high, x, high + 70)
-
-
-def perform(page: Page, act: Act, clock: dict) -> tuple[str, str]:
-    """Do `act` in the page. Returns the action's parameter (screenshot pixels) and its description."""
-    if act.type == "click":
-        box = browser.box_of(page, act.element)
-        if act.plan == "Click button TWO" and "waits" in clock:
-            browser.settle(page, clock["tapped"], clock["waits"])
-        browser.tap(page, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        clock.setdefault("tapped", time.monotonic())
-        return ",".join(str(round(v * browser.SCALE)) for v in box), act.plan
-    if act.type == "swipe":
-        path = drag_path(browser.box_of(page, act.element), act.direction)
-        browser.swipe(page, path[0], path[1], path[3])
-        return ",".join(str(round(v * browser.SCALE)) for v in path), act.plan
-    if act.type == "type":
-        page.keyboard.type(act.text)
-        page.wait_for_timeout(60)
-        return act.text, act.plan
-    clock["waits"] = clock.get("waits", 0) + 1  # wait: the time itself passes just before the next tap
-    return "", act.plan
-
-
-def play(page: Page, task: str, seed: str) -> tuple[str, list[bytes], list[tuple[str, str, str]]] | None:
-    """One episode: (instruction, screens before each action and after the last, (type, parameter, plan) of each).
-
-    None when the seed is ambiguous, a target is covered, or the page's reward is not 1.
-    """
-    instruction = browser.start(page, task, seed)
-    screens, actions, clock = [browser.screenshot(page)], [], {}
-    try:
-        for act in ORACLES[task](page):
-            if len(actions) == MAX_STEPS - 1:
-                return None
-            parameter, plan = perform(page, act, clock)
-            actions.append((act.type, parameter, plan))
-            screens.append(browser.screenshot(page))
-    except (Ambiguous, browser.Covered):
-        return None
-    except Error as error:
-        raise RuntimeError(f"{task} seed {seed}: {error}") from error
-    if browser.reward(page) != 1:
-        return None
-    return instruction, screens, [*actions, ("task_completed", DONE, "Finish")]
+from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES
+from overlay.live.miniwob.solve import solve
 
 
 def write_task(folder: Path, app: str, episode: tuple) -> int:
@@ -110,7 +54,7 @@ def episodes(page: Page, task: str, first_seed: int) -> Iterator[tuple]:
     """Rewarded episodes of a task from `first_seed` on; gives up after 40 seeds without one."""
     missed, seed = 0, first_seed
     while missed < 40:
-        episode = play(page, task, f"{task}-{seed}")
+        episode = solve(page, task, f"{task}-{seed}")
         missed, seed = (missed + 1, seed) if episode is None else (0, seed)
         seed += 1
         if episode is not None:
@@ -133,15 +77,15 @@ def render(out: Path, name: str, tasks: list[str], first_id: int, first_seed: in
     return total
 
 
-def main() -> int:
+@command("demo-data")
+def main(argv: list[str] | None = None) -> int:
+    """Render both splits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to write (replaced)")
     parser.add_argument("--train-steps", type=int, default=300)
     parser.add_argument("--heldout-steps", type=int, default=104)
-    args = parser.parse_args()
-    if not Path(browser.CHROMIUM).exists():
-        print(f"{browser.CHROMIUM} not found: install Debian's package `chromium`", file=sys.stderr)
-        return 2
+    args = parser.parse_args(argv)
+    browser.check()
     aside = args.out.with_name(args.out.name + ".new")
     shutil.rmtree(aside, ignore_errors=True)
     trained = [task for task in ORACLES if task not in HELD_OUT_TYPES]

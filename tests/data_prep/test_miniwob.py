@@ -7,12 +7,13 @@ from itertools import islice
 import pytest
 
 from data_prep.convert import convert
-from data_prep.miniwob.render import HELD_OUT_TYPES, play, write_task
+from data_prep.miniwob.render import main, write_task
 from data_prep.steps import read_step, step_files, task_folders
 from overlay.action.action import as_box, centre
 from overlay.demo.run import TASKS
 from overlay.live.miniwob import browser
-from overlay.live.miniwob.oracles import ORACLES
+from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES
+from overlay.live.miniwob.solve import solve
 from tests.conftest import needs_chromium
 
 
@@ -59,7 +60,7 @@ def page():
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [task for task in ORACLES if task != "button-delay"])
 def test_the_pages_reward_is_one_over_several_seeds(task, page, tmp_path):
-    rewarded = (episode for seed in range(40) if (episode := play(page, task, f"test-{seed}")))
+    rewarded = (episode for seed in range(40) if (episode := solve(page, task, f"test-{seed}")))
     episodes = list(islice(rewarded, 3))
     assert len(episodes) == 3, f"{task}: hardly any episode with reward 1"
     write_task(tmp_path / "1", task, episodes[0])
@@ -72,9 +73,9 @@ def test_the_pages_reward_is_one_over_several_seeds(task, page, tmp_path):
 @pytest.mark.integration
 @pytest.mark.parametrize("task", ["click-test-2", "click-link", "click-tab", "grid-coordinate"])
 def test_a_tap_anywhere_in_the_gold_box_is_rewarded_and_elsewhere_is_not(task, page):
-    instruction, _, actions = next(e for seed in range(20) if (e := play(page, task, f"box-{seed}")))
+    instruction, _, actions = next(e for seed in range(20) if (e := solve(page, task, f"box-{seed}")))
     box = as_box(tuple(int(v) / browser.SCALE for v in actions[0][1].split(",")))
-    seed = next(f"box-{s}" for s in range(20) if (e := play(page, task, f"box-{s}")) and e[2] == actions)
+    seed = next(f"box-{s}" for s in range(20) if (e := solve(page, task, f"box-{s}")) and e[2] == actions)
 
     def reward_at(x, y):
         assert browser.start(page, task, seed) == instruction
@@ -85,3 +86,10 @@ def test_a_tap_anywhere_in_the_gold_box_is_rewarded_and_elsewhere_is_not(task, p
     for fx, fy in ((0, 0), (0.6, 0.5), (-0.6, -0.5)):
         assert reward_at(x + fx * (box[2] - box[0]) / 2, y + fy * (box[3] - box[1]) / 2) == 1
     assert reward_at(browser.WIDTH - 3, browser.HEIGHT - 3) != 1
+
+
+def test_without_chromium_nothing_is_rendered(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(browser, "CHROMIUM", "/nowhere/chromium")
+    assert main(["--out", str(tmp_path / "tasks")]) == 2
+    assert capsys.readouterr().err == "demo-data: /nowhere/chromium not found: install Debian's package `chromium`\n"
+    assert not list(tmp_path.iterdir())

@@ -5,15 +5,14 @@ import json
 import pytest
 from playwright.sync_api import sync_playwright
 
-from data_prep.miniwob.render import play as solve
 from overlay.action.space import Space, rescale_action
 from overlay.live import play
+from overlay.live.episode import episode
 from overlay.live.miniwob import browser
+from overlay.live.miniwob.solve import solve
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
-from overlay.serve.server import served
 from tests.conftest import CHROMIUM, needs_chromium
-from tests.evaluate.test_score import run
 
 pytestmark = [pytest.mark.integration, needs_chromium]
 THINK = '<think>{"task_interpretation": ""}</think>'
@@ -46,7 +45,7 @@ def test_the_oracles_actions_are_rewarded(task, space, tmp_path):
         _, _, actions = solve(page, task, f"{task}-{seed}")
         scale = style.space.scale(browser.WIDTH * browser.SCALE, browser.HEIGHT * browser.SCALE)
         player = Player(actions, scale)
-        one = play.episode(page, player, task, f"{task}-{seed}", style, 2, tmp_path)
+        one = episode(page, player, task, f"{task}-{seed}", style, 2, tmp_path)
     assert (one["success"], one["reward"], one["ended"]) == (True, 1, "the page ended it")
     # Each prompt has the history of what was said, and the previous screen from the second step on.
     for number, (messages, paths) in enumerate(player.asked):
@@ -65,17 +64,13 @@ def test_a_wrong_player_is_not_rewarded(tmp_path):
             ([("click", "5,440", "beside")] * 9, "out of steps"),
             ([("fly", "", "?")] * 9, "out of steps"),
         ):
-            one = play.episode(page, Player(actions), task, f"{task}-{seed}", style, 2, tmp_path)
+            one = episode(page, Player(actions), task, f"{task}-{seed}", style, 2, tmp_path)
             assert (one["success"], one["ended"]) == (False, ended)
 
 
-def test_a_served_model_plays_and_its_page_is_looked_at(tiny_model_dir, tmp_path):
-    with served(tiny_model_dir, tmp_path / "log") as url:
-        done = run(
-            "overlay.live.play", "--url", url, "--name", tiny_model_dir, "--tasks", "click-test-transfer",
-            "click-button", "--episodes", 1, "--max_tokens", 8, "--out", tmp_path / "play",
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_a_served_model_plays_and_its_page_is_looked_at(url, tiny_model_dir, tmp_path):
+    line = ["--url", url, "--name", str(tiny_model_dir), "--tasks", "click-test-transfer", "click-button"]
+    assert play.main([*line, "--episodes", "1", "--max_tokens", "8", "--out", str(tmp_path / "play")]) == 0
     metrics = json.loads((tmp_path / "play" / "metrics.json").read_text())
     assert metrics["all"]["n"] == 2
     assert set(metrics["by_task"]) == {"click-test-transfer", "click-button"}
@@ -99,10 +94,11 @@ def test_a_served_model_plays_and_its_page_is_looked_at(tiny_model_dir, tmp_path
         (["--out", "x", "--url", "http://127.0.0.1:9/v1"], "no OpenAI-compatible server answers there"),
     ],
 )
-def test_bad_input_gets_one_line(line, message):
-    done = run("overlay.live.play", *line)
-    assert done.returncode == 2
-    assert message in done.stderr.strip().splitlines()[-1]
+def test_bad_input_gets_one_line(line, message, capsys):
+    assert play.main(line) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("play: ")
+    assert message in said
 
 
 def test_intervals_of_shares():

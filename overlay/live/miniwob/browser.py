@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 from overlay.data.images import decoded, encode
+from overlay.errors import SettingError
 
 WIDTH, HEIGHT, SCALE = 168, 224, 2  # 336 x 448 screenshots; both sides are multiples of 28, Qwen2.5-VL's patch pair
 CHROMIUM = "/usr/bin/chromium"
@@ -37,6 +39,12 @@ TARGET = """element => {
 
 class Covered(Exception):
     """The target is not what a finger at its place would meet."""
+
+
+def check() -> None:
+    """SettingError where there is no Chromium."""
+    if not Path(CHROMIUM).exists():
+        raise SettingError(f"{CHROMIUM} not found: install Debian's package `chromium`")
 
 
 @contextmanager
