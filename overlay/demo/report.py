@@ -11,7 +11,7 @@ from overlay.action.action import parse_action
 from overlay.action.completion import split
 from overlay.action.match import match
 from overlay.demo.difference import Difference
-from overlay.metrics.flags import RULE, Metric, succeeds
+from overlay.metrics.flags import RULE, Metric, gold_action, ruled, succeeds
 from overlay.pages.drawing import screen, shape, shapes
 from overlay.pages.figures import svg
 from overlay.pages.render import write_page
@@ -35,7 +35,7 @@ def curves_svg(runs: dict[str, list[tuple[int, float]]]) -> str:
 
 def step_card(row: dict, before: str, after: str) -> dict:
     """All the page shows of one held-out step."""
-    gold, first, last = parse_action(row["solution"]), parse_action(before), parse_action(after)
+    gold, first, last = gold_action(row["solution"]), parse_action(before), parse_action(after)
     parts = split(after)
     return {
         "source": Path(row["source"]).name,
@@ -55,7 +55,7 @@ def step_card(row: dict, before: str, after: str) -> dict:
 
 def choose(rows: Dataset, before: list[str], after: list[str]) -> list[int]:
     """`SHOWN` rows: half right, half wrong where there are enough, spread evenly over the file."""
-    golds = [parse_action(text) for text in rows["solution"]]
+    golds = [gold_action(text) for text in rows["solution"]]
     right = [i for i, gold in enumerate(golds) if succeeds(parse_action(after[i]), gold)]
     wrong = [i for i in range(len(golds)) if i not in set(right)]
 
@@ -96,6 +96,7 @@ def write_report(
         out / "report.html",
         "report.html",
         rule=RULE,
+        ruled=ruled,
         total=len(rows),
         minutes=minutes,
         trainer={"trl": "TRL's GRPOTrainer", "vlm-r1": "the patched VLM-R1"}.get(trainer, trainer),

@@ -22,13 +22,14 @@ from transformers import AutoModelForImageTextToText
 
 from data_prep.convert import convert
 from overlay.data.dataset import load_dataset
+from overlay.data.images import size_of
 from overlay.demo import tiny_model
 from overlay.demo.difference import difference
-from overlay.demo.policies import majority_policy, random_policy
 from overlay.demo.report import write_report
 from overlay.demo.warm_start import reasoned_answer, warm_start
-from overlay.errors import GitError, PatchError, Refused
-from overlay.metrics.flags import RULE, Metric, measure
+from overlay.errors import RunStopped, command
+from overlay.evaluate import baselines
+from overlay.metrics.flags import RULE, Metric, gold_action, measure
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
 from overlay.patching.submodule import Submodule
@@ -76,7 +77,7 @@ def train(out: Path, model: Path, seed: int, steps: int, backend: str) -> Path:
     """One GRPO run through the trainer's command line; returns its output folder."""
     folder = out / f"seed-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    command = [
+    line = [
         sys.executable, *PROGRAMS[backend],
         "--model_name_or_path", model, "--output_dir", folder, "--seed", seed,
         "--data_file_paths", out / "train.jsonl", "--image_folders", TASKS / "train",
@@ -90,13 +91,13 @@ def train(out: Path, model: Path, seed: int, steps: int, backend: str) -> Path:
         "--report_to", "tensorboard", "--use_cpu", "--bf16", "false",
     ]  # fmt: skip
     path = os.pathsep.join([str(UPSTREAM / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([str(part) for part in command], env=os.environ | {"PYTHONPATH": path})
+    done = subprocess.run([str(part) for part in line], env=os.environ | {"PYTHONPATH": path})
     if done.returncode:
-        raise SystemExit(f"training with seed {seed} ended with status {done.returncode}; its reason stands above")
+        raise RunStopped(f"training with seed {seed} ended with status {done.returncode}; its reason stands above")
     return folder
 
 
-def score(folder: Path, rows: Dataset, name: str) -> tuple[list[str], dict[str, Metric]]:
+def answered(folder: Path, rows: Dataset, name: str) -> tuple[list[str], dict[str, Metric]]:
     """Greedy answers of the model in `folder` on the rows, and their metrics with the mean reward."""
     processor = load_processor(str(folder))
     model = AutoModelForImageTextToText.from_pretrained(folder)
@@ -118,44 +119,47 @@ def reward_curve(folder: Path, steps: int) -> list[tuple[int, float]]:
     return [(entry["step"], entry[name]) for entry in log for name in names if name in entry]
 
 
-def main() -> int:
+def without_a_model(rows: Dataset) -> dict[str, dict[str, Metric]]:
+    """Figures of `make eval`'s baselines on the rows, `random` over `RANDOM_DRAWS` draws."""
+    solutions, sizes = list(rows["solution"]), [size_of(row["image"][-1], row["source"]) for row in rows]
+    draws = [text for draw in range(RANDOM_DRAWS) for text in baselines.guess(sizes, draw)]
+    return {
+        "random": figures(draws, solutions * RANDOM_DRAWS),
+        "majority": figures(baselines.majority([gold_action(gold) for gold in solutions], sizes), solutions),
+    }
+
+
+@command("demo")
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo; status 1 when the held-out score did not rise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     parser.add_argument("--backend", choices=PROGRAMS, default="trl")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40, help="GRPO steps of each seed")
     parser.add_argument("--warm-steps", type=int, default=140, help="supervised steps before")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     started = time.monotonic()
     if args.backend == "vlm-r1":
-        try:
-            print(Submodule().apply(), file=sys.stderr)
-        except (Refused, GitError, PatchError) as error:
-            raise SystemExit(f"VLM-R1: {error}") from error
+        print(Submodule().apply(), file=sys.stderr)
     args.out.mkdir(parents=True, exist_ok=True)
     rows, heldout = make_rows(args.out, "train"), make_rows(args.out, "heldout")
-    solutions = heldout["solution"]
     model = warm_model(args.out, rows, args.warm_steps)
-    before_answers, before = score(model, heldout, "before")
+    before_answers, before = answered(model, heldout, "before")
     seeds = []
     for seed in range(args.seeds):
         print(f"GRPO, seed {seed} ({seed + 1} of {args.seeds})", file=sys.stderr)
         folder = train(args.out, model, seed, args.steps, args.backend)
-        answers, after = score(folder, heldout, f"seed {seed}")
+        answers, after = answered(folder, heldout, f"seed {seed}")
         seeds.append({"seed": seed, "answers": answers, "after": after, "curve": reward_curve(folder, args.steps)})
-    draws = [text for draw in range(RANDOM_DRAWS) for text in random_policy(len(solutions), (336, 448), draw)]
-    baselines = {
-        "random": figures(draws, list(solutions) * RANDOM_DRAWS),
-        "majority class": figures(majority_policy(len(solutions), rows["solution"]), solutions),
-    }
     rises = {
         name: difference([run["after"][name].value - before[name].value for run in seeds])
         for name in ("step_success_rate", "mean_reward")
     }
-    minutes = (time.monotonic() - started) / 60
-    write_report(args.out, heldout, before, before_answers, seeds, baselines, rises, minutes, args.backend)
+    baseline_figures, minutes = without_a_model(heldout), (time.monotonic() - started) / 60
+    write_report(args.out, heldout, before, before_answers, seeds, baseline_figures, rises, minutes, args.backend)
     for name, rise in rises.items():
-        print(f"{name} (rule {RULE}, N={len(solutions)}): {rise}", file=sys.stderr)
+        print(f"{name} (rule {RULE}, N={len(heldout)}): {rise}", file=sys.stderr)
     print(f"{args.out}/report.html, {args.out}/metrics.json ({minutes:.1f} minutes)", file=sys.stderr)
     return 0 if all(rise.rose for rise in rises.values()) else 1
 

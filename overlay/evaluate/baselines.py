@@ -1,10 +1,14 @@
-"""What a score is worth: answers that need no model. They go through the same metrics as a model's."""
+"""What a score is worth: answers that need no model, for `make eval` and the demo alike.
+
+They go through the same metrics as a model's. They do not reason, so they have no think part, and their format rate is
+0: empty reasoning would count as perfect format, above every model that really writes some.
+"""
 
 import json
 import random
 from collections import Counter
 
-from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centre, parse_action
+from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centre
 
 # Words of a plan's step that say its type, in the template's languages; the first that occurs decides.
 WORDS = (
@@ -19,27 +23,23 @@ WORDS = (
 )
 
 
-def _text(kind: str, parameter: str) -> str:
-    return json.dumps({"action_type": kind, "action_parameter": {kind: parameter}, "action_description": ""})
-
-
 def _completion(kind: str, parameter: str) -> str:
-    return f"<answer>{_text(kind, parameter)}</answer>"
+    answer = {"action_type": kind, "action_parameter": {kind: parameter}, "action_description": ""}
+    return f"<answer>{json.dumps(answer)}</answer>"
 
 
-def _point(box: tuple[float, ...]) -> str:
-    x, y = centre(as_box(box))
-    return f"{x:.0f},{y:.0f}"
-
-
-def guess(golds: list[Action], sizes: list[tuple[float, float]], seed: int = 0) -> list[str]:
-    """`random`: any type, any place on the screen."""
+def guess(sizes: list[tuple[float, float]], seed: int = 0) -> list[str]:
+    """`random`: any type; any place on the screen for a click, any two for a swipe. `sizes` (width, height) of each
+    row's screen, in the model's space."""
     draw = random.Random(seed)
     answers = []
-    for _, (width, height) in zip(golds, sizes, strict=True):
+    for width, height in sizes:
         kind = draw.choice(list(ACTION_NAMES))
-        place = f"{draw.randrange(max(1, int(width)))},{draw.randrange(max(1, int(height)))}"
-        answers.append(_completion(kind, f"{place},{place}" if kind == "swipe" else place if kind in BOX_TYPES else ""))
+        first, second = (
+            f"{draw.randrange(max(1, int(width)))},{draw.randrange(max(1, int(height)))}" for _ in range(2)
+        )
+        places = {"swipe": f"{first},{second}"} | dict.fromkeys(BOX_TYPES, first)
+        answers.append(_completion(kind, places.get(kind, "")))
     return answers
 
 
@@ -70,11 +70,3 @@ def plan_step(fields: dict) -> str:
                     kind, step.lower().split(word, 1)[1].strip(" :：“”\"'。.") if kind in ("open_app", "type") else ""
                 )
     return _completion("click", "")
-
-
-def gold_action(solution: str) -> Action:
-    """The gold action of a row. Raises ValueError when it is none."""
-    action = parse_action(solution)
-    if action is None:
-        raise ValueError(f"gold is no action: {solution[:80]}")
-    return action

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from overlay.action.action import ACTION_NAMES
 from overlay.metrics import intervals
+from overlay.metrics.flags import ruled
 from overlay.pages.figures import svg
 from overlay.pages.gallery import card, embedded
 from overlay.pages.render import write_page
@@ -46,10 +47,10 @@ def confusion(rows: pd.DataFrame) -> str:
 
 
 def _card(row: dict[str, Any], completion: str, flags: dict[str, Any]) -> dict[str, Any]:
-    marks = ("step_success_rate (box)", "action_type_accuracy", "format_rate")
+    marks = ("step_success_rate", "action_type_accuracy", "format_rate")
     record = {
         "step": row["position"], "mode": row["app"], "advantage": None, "completion": completion,
-        "rewards": {name.split(" ")[0]: float(flags[name]) for name in marks},
+        "rewards": {name: float(flags[name]) for name in marks},
     }  # fmt: skip
     return card(row | record)
 
@@ -68,6 +69,8 @@ def write(
         bars("by position in the task", result["by_position"]),
     ]  # fmt: skip
     flags = table.to_dict("records")
-    order = sorted(range(len(rows)), key=lambda n: bool(flags[n]["step_success_rate (box)"]))[:SHOWN]
+    order = sorted(range(len(rows)), key=lambda n: bool(flags[n]["step_success_rate"]))[:SHOWN]
     cards = [_card(rows[n], completions[n], flags[n]) for n in order]
-    write_page(out, "score.html", name=name, result=result, figures=figures, cards=cards, screens=embedded(cards))
+    write_page(
+        out, "score.html", name=name, result=result, ruled=ruled, figures=figures, cards=cards, screens=embedded(cards)
+    )

@@ -5,40 +5,34 @@
 
 Answers are kept row by row in `OUT/answers.jsonl`: stopped at any moment, the same command asks for the rest only.
 `metrics.json`, `rows.csv` and `report.html` are written at the end. `--compare DIR ...` sets other OUT folders, of the
-same rows, against this one.
+same rows, against this one. The status is 3 when some rows have no answer.
 """
 
 import argparse
 import asyncio
-import hashlib
 import json
-import os
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from openai import OpenAIError
-from tqdm import tqdm
 
-from overlay.action.action import parse_action
 from overlay.action.space import Space
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_rows
 from overlay.data.images import size_of
-from overlay.errors import DataError, SettingError
-from overlay.evaluate import baselines
-from overlay.evaluate import page as score_page
-from overlay.metrics import intervals as scores
+from overlay.errors import DataError, SettingError, Unanswered, command
+from overlay.evaluate import baselines, page
+from overlay.evaluate.answers import ask_all, kept_answers, key
+from overlay.metrics import intervals
+from overlay.metrics.flags import RULE, RULES, gold_action, row_flags, ruled
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.client import Client, asking, settings_of
-from overlay.serve.server import served
+from overlay.serve.server import server_of
 
 KEPT = ("prompt", "solution", "coordinate_scale", "image_path", "problem", "source")
-ANSWERS, SETTINGS = "answers.jsonl", "settings.json"
 
 
 def fields_of(problem: str) -> dict[str, Any]:
@@ -59,8 +53,10 @@ def rows_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     style = PromptStyle(load_template("zh"), space=space)
     rows = []
     for row in as_rows(load_dataset(args.data, args.images, "gui_action"), style):
-        if parse_action(row["solution"]) is None:
-            raise DataError(f"{row['source']}: the gold answer is no action: score GUI steps only")
+        try:
+            gold_action(row["solution"])
+        except DataError as error:
+            raise DataError(f"{row['source']}: the gold answer is no action: score GUI steps only") from error
         fields, path = fields_of(row["problem"]), row["image_path"]
         history = fields.get("history_path_all")
         width, height = size_of(path[-1], row["source"]) if path else (1, 1)
@@ -78,89 +74,45 @@ def rows_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def key(row: dict[str, Any]) -> str:
-    """What an answer belongs to: the prompt and its screens."""
-    return hashlib.sha256(json.dumps([row["prompt"], row["image_path"]]).encode()).hexdigest()[:24]
-
-
-def kept_answers(out: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Answers of an earlier start with the same settings, by key. Raises SettingError when they were others."""
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / SETTINGS
-    if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        changed = [name for name in settings if before.get(name) != settings[name]]
-        if changed:
-            raise SettingError(f"{out} holds answers with another {', '.join(changed)}: choose another --out")
-    file.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    answers: dict[str, dict[str, Any]] = {}
-    if (out / ANSWERS).exists():
-        whole = (out / ANSWERS).read_bytes()
-        end = whole.rfind(b"\n") + 1
-        if end < len(whole):  # a line that a killed run cut short
-            os.truncate(out / ANSWERS, end)
-        for line in whole[:end].splitlines():
-            record = json.loads(line)
-            answers[record["key"]] = record
-    return answers
-
-
-async def ask_all(client: Client, rows: list[dict[str, Any]], out: Path, concurrency: int) -> list[str]:
-    """Ask for `rows`, at most `concurrency` at a time, keeping each answer as it comes; returns what failed."""
-    left, failures = iter(rows), []
-    with open(out / ANSWERS, "a", encoding="utf-8") as file, tqdm(total=len(rows), desc="answers") as bar:
-
-        async def worker() -> None:
-            for row in left:
-                start = time.monotonic()
-                try:
-                    answer = await client.ask(row["prompt"], row["image_path"])
-                except (OpenAIError, DataError) as error:
-                    failures.append(f"{row['source']}: {error}")
-                else:
-                    record = {
-                        "key": key(row), "completion": answer.completion, "prompt_tokens": answer.prompt_tokens,
-                        "seconds": round(time.monotonic() - start, 3),
-                    }  # fmt: skip
-                    file.write(json.dumps(record) + "\n")
-                    file.flush()
-                bar.update()
-
-        await asyncio.gather(*(worker() for _ in range(concurrency)))
-    return failures
-
-
 def table(rows: list[dict[str, Any]], completions: list[str]) -> pd.DataFrame:
     """One line for each row: where it is from, and its flags."""
     columns = ("source", "task", "app", "position")
     return pd.DataFrame([
-        {name: row[name] for name in columns} | scores.row_flags(text, row["solution"], row["size"])
+        {name: row[name] for name in columns} | row_flags(text, row["solution"], row["size"])
         for row, text in zip(rows, completions, strict=True)
     ])  # fmt: skip
 
 
+def read_table(folder: Path) -> pd.DataFrame:
+    """The table of an earlier score. Raises SettingError when there is none."""
+    if not (folder / "rows.csv").is_file():
+        raise SettingError(f"--compare {folder}: no rows.csv there; it is the --out of another score")
+    # Scores written before rows.csv left the default rule out of its columns name it in each.
+    return pd.read_csv(folder / "rows.csv").rename(columns=lambda name: name.removesuffix(f" ({RULE})"))
+
+
 def summary(rows: list[dict[str, Any]], completions: list[str], compared: list[Path]) -> dict[str, Any]:
     """All that metrics.json holds, with the tables of rows under `_rows`."""
-    golds, sizes = [baselines.gold_action(row["solution"]) for row in rows], [row["size"] for row in rows]
+    golds, sizes = [gold_action(row["solution"]) for row in rows], [row["size"] for row in rows]
     own = table(rows, completions)
     others = {
-        "random": baselines.guess(golds, sizes), "majority": baselines.majority(golds, sizes),
+        "random": baselines.guess(sizes), "majority": baselines.majority(golds, sizes),
         "plan": [row["plan"] for row in rows],
     }  # fmt: skip
     named = {name: table(rows, texts) for name, texts in others.items()}
-    comparisons = {}
-    for folder in compared:
-        if not (folder / "rows.csv").is_file():
-            raise SettingError(f"--compare {folder}: no rows.csv there; it is the --out of another score")
-        comparisons[folder.name] = asdict(scores.compare(pd.read_csv(folder / "rows.csv"), own))
-    comparisons |= {f"baseline {name}": asdict(scores.compare(part, own)) for name, part in named.items()}
-    plain = {name: asdict(value) for name, value in scores.overall(own).items()}
+    runs = {folder.name: read_table(folder) for folder in compared}
+    runs |= {f"baseline {name}": part for name, part in named.items()}
+
+    def plain(scores: dict[str, intervals.Score]) -> dict[str, Any]:
+        return {name: asdict(value) for name, value in scores.items()}
+
     return {
-        "rows": len(rows), "tasks": int(own["task"].nunique()), "rules": scores.RULES, "metrics": plain,
-        **{f"by_{column}": {value: asdict(part) for value, part in scores.by(own, column).items()}
-           for column in ("gold_type", "app", "position")},
-        "baselines": {name: {m: asdict(v) for m, v in scores.overall(part).items()} for name, part in named.items()},
-        "second_less_first": comparisons, "_rows": own,
+        "rows": len(rows), "tasks": int(own["task"].nunique()), "rule": RULE, "rules": RULES,
+        "metrics": plain(intervals.overall(own)),
+        **{f"by_{column}": plain(intervals.by(own, column)) for column in ("gold_type", "app", "position")},
+        "baselines": {name: plain(intervals.overall(part)) for name, part in named.items()},
+        "second_less_first": {name: asdict(intervals.compare(part, own)) for name, part in runs.items()},
+        "_rows": own,
     }  # fmt: skip
 
 
@@ -172,14 +124,14 @@ def finish(rows: list[dict[str, Any]], answers: dict[str, dict[str, Any]], out: 
     own = result.pop("_rows")
     own.to_csv(out / "rows.csv", index=False)
     (out / "metrics.json").write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
-    score_page.write(out / "report.html", out.name, result, own, done, completions)
+    page.write(out / "report.html", out.name, result, own, done, completions)
     for name, value in result["metrics"].items():
-        print(f"{name:46} {scores.Score(**value)}")
+        print(f"{ruled(name):46} {intervals.Score(**value)}")
     print(f"{out / 'report.html'}")
 
 
-async def evaluate(args: argparse.Namespace, url: str) -> int:
-    """Ask what is missing, then score; status 3 when some rows have no answer."""
+async def evaluate(args: argparse.Namespace, url: str) -> None:
+    """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
     rows = rows_of(args)
     async with Client(settings_of(args, url)) as client:
         identity = {
@@ -193,39 +145,30 @@ async def evaluate(args: argparse.Namespace, url: str) -> int:
         failures = await ask_all(client, missing, args.out, args.concurrency) if missing else []
         answers = kept_answers(args.out, identity)
     if not any(key(row) in answers for row in rows):
-        print(f"eval: no row has an answer; the first: {failures[0]}", file=sys.stderr)
-        return 3
+        raise Unanswered(f"no row has an answer; the first: {failures[0]}")
     finish(rows, answers, args.out, args.compare)
     if failures:
-        print(f"eval: {len(failures)} of {len(rows)} rows have no answer and are not counted: start again to ask them. "
-              f"The first: {failures[0]}", file=sys.stderr)  # fmt: skip
-        return 3
-    return 0
+        raise Unanswered(
+            f"{len(failures)} of {len(rows)} rows have no answer and are not counted: start again to ask them. "
+            f"The first: {failures[0]}"
+        )
 
 
-def main() -> int:
+@command("eval", ValueError)
+def main(argv: list[str] | None = None) -> int:
+    """Score what the command line names."""
     parser = argparse.ArgumentParser(description="Score a model on a held-out file.")
-    parser.add_argument("--model", type=Path, help="model folder, served for as long as this takes; else --url")
     parser.add_argument("--data", required=True, help="data file(s), separated by ':'")
     parser.add_argument("--images", required=True, help="their image folders, separated by ':'")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--limit", type=int, default=0, help="only the first rows; 0: all")
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="OUT folders of other runs on these rows")
-    asking(parser)
-    args = parser.parse_args()
-    if bool(args.model) == bool(args.url):
-        print("eval: give either --model (a folder) or --url (a server)", file=sys.stderr)
-        return 2
-    try:
-        if args.url:
-            return asyncio.run(evaluate(args, args.url))
-        args.name = args.name or str(args.model)
-        with served(args.model, args.out / "server.log") as url:
-            return asyncio.run(evaluate(args, url))
-    except (SettingError, DataError, ValueError) as error:
-        print(f"eval: {error}", file=sys.stderr)
-        return 2
+    asking(parser, or_folder=True)
+    args = parser.parse_args(argv)
+    with server_of(args) as url:
+        asyncio.run(evaluate(args, url))
+    return 0
 
 
 if __name__ == "__main__":

@@ -5,23 +5,23 @@ import json
 import pytest
 from playwright.sync_api import sync_playwright
 
-from overlay.action.action import Action
 from overlay.data.dataset import load_dataset
 from overlay.demo.difference import difference
-from overlay.demo.policies import majority_policy, random_policy
 from overlay.demo.report import SHOWN, choose, write_report
 from overlay.demo.run import TASKS, figures
-from overlay.metrics.flags import hits_box, measure, succeeds
+from overlay.evaluate import baselines
+from overlay.metrics.flags import gold_action
 from tests.conftest import CHROMIUM, needs_chromium
 
 
 @pytest.fixture
 def report(demo_rows, tmp_path):
-    """A page over real rows, from two made-up policies."""
+    """A page over real rows, from two baselines."""
     rows = load_dataset(str(demo_rows), str(TASKS / "train"), cache_dir=tmp_path / "arrow")
-    before = random_policy(len(rows), (336, 448), 1)
+    sizes = [(336, 448)] * len(rows)
+    before = baselines.guess(sizes, 1)
     after = [f"<think>x</think><answer>{text}</answer>" for text in rows["solution"][: len(rows) // 2]]
-    after += majority_policy(len(rows) - len(after), rows["solution"])
+    after += baselines.majority([gold_action(text) for text in rows["solution"]], sizes)[len(after) :]
     first, last = figures(before, rows["solution"]), figures(after, rows["solution"])
     curve = [(step, step / 10) for step in range(5)]
     seeds = [{"seed": s, "answers": after, "after": last, "curve": curve} for s in range(2)]
@@ -75,29 +75,6 @@ def test_page_in_chromium(report):
         browser.close()
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-
-
-def test_success_rules():
-    box = Action("click", "10,10,50,50")
-    assert hits_box(Action("click", "12,12"), box)
-    assert hits_box(Action("click", "0,0,100,100"), box)  # its centre is in the gold box
-    assert not hits_box(Action("click", "60,60,70,70"), box)
-    assert succeeds(Action("swipe", "0,100,0,90"), Action("swipe", "50,500,50,100"))
-    assert not succeeds(Action("swipe", "0,90,0,100"), Action("swipe", "50,500,50,100"))
-    assert succeeds(Action("task_completed", "whatever"), Action("task_completed", "done"))
-    assert not succeeds(Action("type", "ab"), Action("type", "abc"))
-    assert not succeeds(None, box)
-
-
-def test_every_metric_has_its_n():
-    gold = '{"action_type": "click", "action_parameter": {"click": "1,2,3,4"}}'
-    wait = '{"action_type": "wait", "action_parameter": {"wait": ""}}'
-    found = measure([f"<answer>{gold}</answer>", f"<answer>{wait}</answer>", "nothing"], [gold, gold, wait])
-    assert (found["step_success_rate"].value, found["step_success_rate"].n) == (1 / 3, 3)
-    assert (found["box_hit_rate"].value, found["box_hit_rate"].n) == (1 / 2, 2)
-    assert (found["box_hit_rate_type_matched"].value, found["box_hit_rate_type_matched"].n) == (1.0, 1)
-    assert (found["swipe_direction_accuracy"].value, found["swipe_direction_accuracy"].n) == (0.0, 0)
-    assert found["format_rate"].value == 0.0
 
 
 def test_difference_needs_two_standard_errors():
