@@ -25,6 +25,7 @@ from overlay.action.completion import load_json
 from overlay.data.images import check_image
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import RowError, parse_row
+from overlay.errors import DataError, command
 
 SHOWN = 20
 BUDGETS = (1024, 2048, 4096, 8192, 16384)
@@ -125,7 +126,9 @@ def _table(name: str, counts: Counter, most: int = 15) -> None:
         )
 
 
-def main() -> int:
+@command("data-check")
+def main(argv: list[str] | None = None) -> int:
+    """Print the counts; status 1 when a row is broken or there is none."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="JSONL file")
     parser.add_argument("--images", type=Path, required=True, help="image folder of the file")
@@ -133,11 +136,11 @@ def main() -> int:
     parser.add_argument("--max-pixels", type=int, help="with --processor: the training's --max_pixels")
     parser.add_argument("--image-check", choices=("decode", "header"), default="decode")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if not args.data.is_file():
-        raise SystemExit(f"{args.data}: no such file (DATA=)")
+        raise DataError(f"{args.data}: no such file (DATA=)")
     if not args.images.is_dir():
-        raise SystemExit(f"{args.images}: no such folder (IMAGES=)")
+        raise DataError(f"{args.images}: no such folder (IMAGES=)")
     tally = check(args.data, args.images, args.workers, args.image_check == "decode")
     print(f"rows: {tally.rows:,}")
     _table("images per row", tally.images)

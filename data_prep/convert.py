@@ -20,7 +20,7 @@ from tqdm import tqdm
 from data_prep.output import replacing
 from data_prep.steps import Step, read_step, step_files, task_folders
 from overlay.data.parallel import ordered_map
-from overlay.errors import SettingError
+from overlay.errors import DataError, SettingError, command
 from overlay.prompt.template import LANGUAGES, load_template, render_question
 
 SHOWN = 20  # problems printed; the report has them all
@@ -80,8 +80,8 @@ def convert(
 ) -> tuple[int, int]:
     """Write the rows of every step under `root` to `out`. Returns (rows, broken steps).
 
-    Raises SystemExit, with the problems on standard error and nothing written but the report, when a step is broken
-    and `on_error` is "fail", or when there is no step at all.
+    Raises DataError, with the problems on standard error and nothing written but the report, when a step is broken and
+    `on_error` is "fail", or when there is no step at all.
     """
     report = report or out.with_suffix(".report.jsonl")
     report.unlink(missing_ok=True)
@@ -103,16 +103,18 @@ def convert(
                     tqdm.write(f"{root / problem[0]}: {'; '.join(problem[1])}", file=sys.stderr)
             progress.update(len(results))
         if not rows and not broken:
-            raise SystemExit(f"{root}: no <task id>/step_<n>.json below it")
+            raise DataError(f"{root}: no <task id>/step_<n>.json below it")
         if broken and on_error == "fail":
-            raise SystemExit(
+            raise DataError(
                 f"{broken} of {rows + broken} steps are broken (all in {report}); nothing written. "
                 "Mend them or pass ON_ERROR=skip (--on-error skip)."
             )
     return rows, broken
 
 
-def main() -> int:
+@command("data")
+def main(argv: list[str] | None = None) -> int:
+    """Convert what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", type=Path, help="folder of task folders")
     parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
@@ -122,13 +124,13 @@ def main() -> int:
     parser.add_argument("--on-error", choices=("fail", "skip"), default="fail")
     parser.add_argument("--image-check", choices=("decode", "header"), default="decode")
     parser.add_argument("--report", type=Path, help="file for broken steps (default: beside --out)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if not args.tasks.is_dir():
-        raise SystemExit(f"{args.tasks}: no such folder (TASKS=, the folder of task folders)")
+        raise DataError(f"{args.tasks}: no such folder (TASKS=, the folder of task folders)")
     try:
         template = load_template(args.prompt or args.prompt_lang)
     except SettingError as error:
-        raise SystemExit(f"PROMPT: {error}") from error
+        raise SettingError(f"PROMPT: {error}") from error
     rows, broken = convert(
         args.tasks, args.out, template, args.prompt_lang, args.workers, args.on_error,
         args.image_check == "decode", args.report,

@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from overlay.action.completion import MISSING, load_json
+from overlay.errors import DataError, command
 
 
 def line_offsets(file: Path) -> list[int]:
@@ -47,28 +48,30 @@ def _laid_out(value: str) -> str:
     return value[:start] + json.dumps(parsed, ensure_ascii=False, indent=2)
 
 
-def main() -> int:
+@command("sample")
+def main(argv: list[str] | None = None) -> int:
+    """Print one row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="JSONL file")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--index", type=int, help="row number, from 0")
     chosen.add_argument("--seed", type=int, help="draw the row with this seed")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if not args.data.is_file():
-        raise SystemExit(f"{args.data}: no such file (DATA=)")
+        raise DataError(f"{args.data}: no such file (DATA=)")
     offsets = line_offsets(args.data)
     if not offsets:
-        raise SystemExit(f"{args.data}: no rows")
+        raise DataError(f"{args.data}: no rows")
     index = random.Random(args.seed).randrange(len(offsets)) if args.index is None else args.index
     if not 0 <= index < len(offsets):
-        raise SystemExit(f"INDEX={index}: {args.data} has rows 0 to {len(offsets) - 1}")
+        raise DataError(f"INDEX={index}: {args.data} has rows 0 to {len(offsets) - 1}")
     with open(args.data, "rb") as data:
         data.seek(offsets[index])
         line = data.readline()
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise SystemExit(f"{args.data}: row {index} is not JSON: {error}") from error
+        raise DataError(f"{args.data}: row {index} is not JSON: {error}") from error
     print(f"row {index} of {len(offsets)} in {args.data}\n{describe(row)}")
     return 0
 

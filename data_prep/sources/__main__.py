@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data_prep.sources import aitw, android_control, screen_agent
 from data_prep.sources.common import Episode, Report, write
-from overlay.errors import SourceError
+from overlay.errors import SourceError, command
 
 SOURCES: dict[str, Callable[[Path, Report], Iterator[Episode]]] = {
     "androidcontrol": android_control.episodes,
@@ -49,19 +49,16 @@ def convert(source: str, path: Path, out: Path, limit: int = 0) -> Report:
     return report
 
 
-def main() -> int:
-    """Status 2 and one line for bad input."""
+@command("import")
+def main(argv: list[str] | None = None) -> int:
+    """Import what the command line names, and print the report."""
     parser = argparse.ArgumentParser(description="Published GUI datasets to annotated task folders.")
     parser.add_argument("source", choices=SOURCES)
     parser.add_argument("path", type=Path, help="file or folder of the dataset")
     parser.add_argument("--out", type=Path, required=True, help="task tree to write")
     parser.add_argument("--limit", type=int, default=0, help="only the first episodes; 0: all")
-    args = parser.parse_args()
-    try:
-        print(convert(args.source, args.path, args.out, args.limit))
-    except SourceError as error:
-        print(f"import: {error}", file=sys.stderr)
-        return 2
+    args = parser.parse_args(argv)
+    print(convert(args.source, args.path, args.out, args.limit))
     return 0
 
 

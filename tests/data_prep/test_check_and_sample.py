@@ -1,5 +1,4 @@
 import json
-import sys
 
 import pytest
 
@@ -14,20 +13,19 @@ def data(task_tree, tmp_path):
     return out
 
 
-def run(module, monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
-    return module.main()
+def run(module, *arguments):
+    return module.main([*map(str, arguments)])
 
 
-def test_check_counts(data, task_tree, monkeypatch, capsys):
-    assert run(check, monkeypatch, data, "--images", task_tree) == 0
+def test_check_counts(data, task_tree, capsys):
+    assert run(check, data, "--images", task_tree) == 0
     out = capsys.readouterr().out
     for line in ("rows: 4", "2  1\n", "2  2\n", "6  112x168", "4  click", "4  微信"):
         assert line in out
 
 
-def test_check_gives_prompt_lengths(data, task_tree, tiny_model_dir, monkeypatch, capsys):
-    assert run(check, monkeypatch, data, "--images", task_tree, "--processor", tiny_model_dir) == 0
+def test_check_gives_prompt_lengths(data, task_tree, tiny_model_dir, capsys):
+    assert run(check, data, "--images", task_tree, "--processor", tiny_model_dir) == 0
     lengths, _, budgets = capsys.readouterr().out.split("prompt tokens: ")[1].partition("\n")
     lengths = json.loads(lengths)
     # A 112x168 screen is 4 x 6 cells of 28 pixels: a row with two has 24 tokens more than a row with one.
@@ -45,28 +43,28 @@ def test_check_gives_prompt_lengths(data, task_tree, tiny_model_dir, monkeypatch
         (lambda row: row["conversations"][0].update(value=[]), "neither text nor a number"),
     ],
 )
-def test_check_names_line_and_reason(spoil, message, data, task_tree, monkeypatch, capsys):
+def test_check_names_line_and_reason(spoil, message, data, task_tree, capsys):
     rows = [json.loads(line) for line in data.open(encoding="utf-8")]
     spoil(rows[0])
     rows[0], rows[2] = rows[2], rows[0]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert run(check, monkeypatch, data, "--images", task_tree) == 1
+    assert run(check, data, "--images", task_tree) == 1
     assert f"{data}:3: " in (error := capsys.readouterr().err)
     assert message in error
 
 
-def test_check_reads_what_vlm_r1_documents(tmp_path, monkeypatch, capsys):
+def test_check_reads_what_vlm_r1_documents(tmp_path, capsys):
     rows = [
         {"id": 1, "conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": 4.0}]},
         {"id": 2, "conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "<answer>No</answer>"}]},
     ]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert run(check, monkeypatch, tmp_path / "d.jsonl", "--images", tmp_path) == 0
+    assert run(check, tmp_path / "d.jsonl", "--images", tmp_path) == 0
     assert "2  (not an action)" in capsys.readouterr().out
 
 
-def test_sample_prints_one_row_in_full(data, monkeypatch, capsys):
-    assert run(sample, monkeypatch, data, "--index", 2) == 0
+def test_sample_prints_one_row_in_full(data, capsys):
+    assert run(sample, data, "--index", 2) == 0
     out = capsys.readouterr().out
     assert "row 2 of 4" in out
     assert '"10/10_2.png"' in out
@@ -75,14 +73,24 @@ def test_sample_prints_one_row_in_full(data, monkeypatch, capsys):
     assert '--- gpt ---\n{\n  "action_type": "click"' in out
 
 
-def test_sample_is_the_same_for_the_same_seed(data, monkeypatch, capsys):
+def test_sample_is_the_same_for_the_same_seed(data, capsys):
     shown = []
     for _ in range(2):
-        run(sample, monkeypatch, data, "--seed", 5)
+        run(sample, data, "--seed", 5)
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
 
 
-def test_sample_refuses_a_row_that_is_not_there(data, monkeypatch):
-    with pytest.raises(SystemExit, match="rows 0 to 3"):
-        run(sample, monkeypatch, data, "--index", 4)
+def test_sample_refuses_a_row_that_is_not_there(data, capsys):
+    assert run(sample, data, "--index", 4) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("sample: INDEX=4: ")
+    assert said.endswith("rows 0 to 3\n")
+
+
+def test_check_refuses_what_is_not_there(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(check, "none.jsonl", "--images", tmp_path) == 2
+    assert capsys.readouterr().err == "data-check: none.jsonl: no such file (DATA=)\n"
+    assert run(check, data, "--images", "nowhere") == 2
+    assert capsys.readouterr().err == "data-check: nowhere: no such folder (IMAGES=)\n"

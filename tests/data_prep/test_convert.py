@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from data_prep.convert import convert, main
+from overlay.errors import DataError
 from tests.conftest import step_record, write_step
 
 TEMPLATE = "做一步：{screens}\n"
@@ -90,9 +91,9 @@ def test_broken_parts_are_named(reason, tmp_path, capsys):
     write_step(task, 1, step_record(second="good.png"))
     write_step(task, 2, BROKEN[reason])
     out = tmp_path / "rows.jsonl"
-    with pytest.raises(SystemExit, match="1 of 2 steps are broken") as stop:
+    with pytest.raises(DataError, match="1 of 2 steps are broken") as stop:
         convert(root, out, TEMPLATE)
-    assert stop.value.code != 0
+    assert stop.value.status != 0
     assert not out.exists()
     listed = rows_of(tmp_path / "rows.report.jsonl")
     assert [entry["file"] for entry in listed] == ["7/step_2.json"]
@@ -111,7 +112,7 @@ def test_failure_keeps_the_old_file(task_tree, tmp_path):
     convert(task_tree, out, TEMPLATE)
     before = out.read_bytes()
     write_step(task_tree / "9", 2, "{")
-    with pytest.raises(SystemExit):
+    with pytest.raises(DataError):
         convert(task_tree, out, TEMPLATE)
     assert out.read_bytes() == before
 
@@ -123,7 +124,7 @@ def test_header_check_does_not_decode(tmp_path):
     (root / "1" / "s.png").write_bytes(data[: len(data) // 2])
     write_step(root / "1", 1, step_record(second="s.png"))
     assert convert(root, tmp_path / "rows.jsonl", TEMPLATE, decode=False) == (1, 0)
-    with pytest.raises(SystemExit):
+    with pytest.raises(DataError):
         convert(root, tmp_path / "rows.jsonl", TEMPLATE, decode=True)
 
 
@@ -135,12 +136,13 @@ def test_header_check_does_not_decode(tmp_path):
         ([".", "--out", "rows.jsonl", "--prompt", "none.txt"], "neither"),
     ],
 )
-def test_wrong_paths_give_one_line(arguments, message, tmp_path, monkeypatch):
+def test_wrong_paths_give_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["convert", *arguments])
-    with pytest.raises(SystemExit, match=message) as stop:
-        main()
-    assert "\n" not in str(stop.value)
+    assert main(arguments) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("data: ")]
+    assert len(said) == 1
+    assert message in said[0]
+    assert not (tmp_path / "rows.jsonl").exists()
 
 
 @pytest.mark.integration

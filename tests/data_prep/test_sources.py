@@ -3,8 +3,6 @@
 import gzip
 import json
 import struct
-import subprocess
-import sys
 from io import BytesIO
 
 import pytest
@@ -12,7 +10,7 @@ from PIL import Image
 from tfrecord import example_pb2
 
 from data_prep.convert import convert as to_rows
-from data_prep.sources.__main__ import convert
+from data_prep.sources.__main__ import convert, main
 from data_prep.sources.common import Report, point, scroll
 from overlay.data.rows import parse_row
 from overlay.errors import SourceError
@@ -184,11 +182,7 @@ def test_points_and_scrolls():
     assert scroll("right", SIZE) == "140,200,60,200"
 
 
-def run(*words):
-    return subprocess.run([sys.executable, "-m", "data_prep.sources", *map(str, words)], capture_output=True, text=True)
-
-
-def test_bad_input_gets_one_line_and_leaves_nothing(tmp_path):
+def test_bad_input_gets_one_line_and_leaves_nothing(tmp_path, capsys):
     (tmp_path / "file").write_bytes(b"no record")
     (tmp_path / "empty").mkdir()
     for words, message in (
@@ -197,9 +191,10 @@ def test_bad_input_gets_one_line_and_leaves_nothing(tmp_path):
         (("screenagent", tmp_path / "empty"), "no session folders"),
         (("androidcontrol", tmp_path / "file"), "no GZIP TFRecord"),
     ):
-        done = run(*words, "--out", tmp_path / "tasks")
-        assert done.returncode == 2
-        assert message in done.stderr.strip().splitlines()[-1]
+        assert main([*map(str, words), "--out", str(tmp_path / "tasks")]) == 2
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert said.startswith("import: ")
+        assert message in said
         assert not list(tmp_path.glob("tasks*"))
     with pytest.raises(SourceError, match="is there already"):
         convert("aitz", tmp_path, tmp_path / "empty")
