@@ -172,6 +172,7 @@ bench: $(VENV)/.ready ## Speed and memory, as ratios against unpatched upstream 
 lint: $(VENV)/.ready ## Style and shell checks
 	ruff check .
 	ruff format --check .
+	lint-imports --no-cache
 	shellcheck run_scripts/*.sh requirements/*.sh docker/*.sh .ci/run
 	hadolint docker/Dockerfile
 
