@@ -1,7 +1,6 @@
 """Parts of the trainers' tests: VLM-R1's trainer on the tiny model, and a command line of the embedded one."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -22,19 +21,22 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
     from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
     from overlay.settings import VlmTrainerOptions
 
-    def build(rewards, own=None, **settings):
+    def build(rewards, own=None, first=None, judge=None, **settings):
         data = load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path)
-        rows = as_rows(data, PromptStyle(), answer_tags=True)
+        rows = as_rows(data.select(range(first or len(data))), PromptStyle(), answer_tags=True)
         values = {
             "output_dir": str(tmp_path), "per_device_train_batch_size": 4, "num_generations": 2,
             "max_completion_length": 12, "beta": 0.0,
             "temperature": 1.0, "use_cpu": True, "bf16": False, "report_to": "none",
         } | settings  # fmt: skip
-        folder = Path(shutil.copytree(tiny_model_dir, tmp_path / "renamed"))  # no model's name in the path
+        folder = tmp_path / "renamed"  # no model's name in the path
+        if not folder.exists():  # truncating a file that an earlier trainer has mapped takes its weights away
+            shutil.copytree(tiny_model_dir, folder)
         return GuiVLMGRPOTrainer(
-            options=VlmTrainerOptions(**(own or {})), model=str(folder), reward_funcs=rewards,
+            options=VlmTrainerOptions(**(own or {})), judge=judge, model=str(folder), reward_funcs=rewards,
             args=GRPOConfig(**values), vlm_module=Qwen2VLModule(),
-            train_dataset=rows, attn_implementation="sdpa", torch_dtype="float32", max_pixels=84 * 112, min_pixels=784,
+            train_dataset=rows, eval_dataset=rows,
+            attn_implementation="sdpa", torch_dtype="float32", max_pixels=84 * 112, min_pixels=784,
         )  # fmt: skip
 
     return build

@@ -28,16 +28,16 @@ class Stop(TrainerCallback):
     on_evaluate = on_step_end  # an evaluation asks the judge too
 
 
-def refuse_loss(loss: torch.Tensor, rows: list[dict], step: int, output_dir: str, rank: int) -> None:
-    """RunStopped when a loss is not finite: before the optimizer sees it, with the rows in a file. torchrun ends the
-    other ranks with this one, and the last checkpoint is from before it."""
-    if torch.isfinite(loss).all():
+def refuse(what: str, value: torch.Tensor, rows: list[dict], step: int, output_dir: str, rank: int) -> None:
+    """RunStopped when a loss or a gradient's norm (`what`) is not finite: with the rows in a file, before the optimizer
+    (DeepSpeed's own has stepped by then) and before any checkpoint. torchrun ends the other ranks with this one."""
+    if torch.isfinite(value).all():
         return
     path = Path(output_dir) / f"bad_loss_rank{rank:05d}.jsonl"
     with open(path, "w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps({name: row.get(name) for name in KEPT}, ensure_ascii=True) + "\n")
     raise RunStopped(
-        f"loss {loss.item()} in step {step}: its rows are in {path}; the last checkpoint is good. Look at them (make "
-        "rollouts), lower --learning_rate, or leave them out"
+        f"{what} {value.item()} in step {step}: its rows are in {path}; the last checkpoint is good. Look at them "
+        "(make rollouts), lower --learning_rate, or leave them out"
     )

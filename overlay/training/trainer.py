@@ -19,6 +19,7 @@ from overlay.metrics.flags import measure
 from overlay.model.vision import keep_in_step
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
+from overlay.training.buffer import Buffer
 from overlay.training.checkpoints import Checkpoints
 from overlay.training.heartbeat import Beats, Heartbeat
 from overlay.training.judge_watch import JudgeWatch
@@ -26,7 +27,8 @@ from overlay.training.recorder import HandOver, Recorder, statistics
 from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.rollout_file import RolloutFile
-from overlay.training.stop import Stop, refuse_loss
+from overlay.training.sampler import Epochs, GroupSampler
+from overlay.training.stop import Stop, refuse
 from overlay.training.weights import load_weights
 
 if TYPE_CHECKING:  # what stands behind the mixin; VLM-R1's has the same names
@@ -61,9 +63,13 @@ class GuiTrainer(Base):
             if isinstance(model, torch.nn.Module):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
         self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
+        rank = self.args.process_index
+        self.buffer = Buffer(self, rank)
+        self.checkpoints.additions.append(self.buffer.save)
         self.stop = Stop()
         self.add_callback(self.stop)
-        rank = self.args.process_index
+        self._rates: dict[str, list[float]] = {}
+        self._rows: list[dict[str, Any]] = []
         self.rollouts = None
         if self.options.rollout_log_mb:
             self.rollouts = RolloutFile(self.args.output_dir, rank, self.options.rollout_log_mb)
@@ -87,8 +93,12 @@ class GuiTrainer(Base):
         """Put a metric into the trainer's next log entry."""
         raise NotImplementedError
 
-    def adjust(self, result: dict[str, Any]) -> None:
-        """Change a batch's result, now that its rewards are known."""
+    def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
+        """Change a batch's result, now that its rewards are known: (groups, completions) of all ranks, NaN for none."""
+
+    def reuses_batch(self) -> bool:
+        """Whether the next micro-step trains on completions that are there already."""
+        raise NotImplementedError
 
     def record_component(self, name: str, values: dict[str, float]) -> None:
         """Log one reward's `statistics`; the trainers log the mean and more by themselves."""
@@ -126,7 +136,7 @@ class GuiTrainer(Base):
         self.recorder.clear()
         self.beat("generating")
         result = super()._generate_and_score_completions(inputs, *model)
-        self.adjust(result)
+        self.adjust(result, self.group_rewards())
         for name, scores in self.recorder.components().items():
             self.record_component(name, statistics(self._gathered(scores), self.group_size))
         if self.rollouts is not None or not self.model.training or self.args.log_completions:
@@ -149,6 +159,10 @@ class GuiTrainer(Base):
     def group_rewards(self) -> torch.Tensor:
         """Weighted reward of every completion of the last batch, of all ranks: (groups, completions of a prompt)."""
         return self._gathered(self.recorder.totals()).view(-1, self.group_size)
+
+    def own_part(self, values: torch.Tensor) -> torch.Tensor:
+        """This rank's part of what all ranks have of a batch."""
+        return values.chunk(self.accelerator.num_processes)[self.accelerator.process_index]
 
     def _gathered(self, values: torch.Tensor) -> torch.Tensor:
         return self.accelerator.gather(values.to(self.accelerator.device))
@@ -176,14 +190,21 @@ class GuiTrainer(Base):
         local = torch.tensor([[metric.value * metric.n, metric.n] for metric in metrics.values()], dtype=torch.float32)
         sums = self._gathered(local[None]).sum(0).tolist()
         for name, (right, rows) in zip(metrics, sums, strict=True):
-            if rows:
-                self.record(name, right / rows)
+            before = self._rates.get(name, [0.0, 0.0])
+            self._rates[name] = [before[0] + right, before[1] + rows]
+
+    def take_rates(self) -> dict[str, float]:
+        """Rates of the evaluation that ends, over all rows of all ranks that each is about."""
+        rates, self._rates = self._rates, {}
+        return {name: right / rows for name, (right, rows) in rates.items() if rows}
 
     # The run.
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Train as the base does, from where `Checkpoints.start` says; raises RunStopped when the run was stopped."""
         start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
+        if start:
+            self.buffer.load(Path(start))
         self.heartbeat = Heartbeat(self.args.ddp_timeout)
         self.add_callback(Beats(self.heartbeat))
         try:
@@ -203,8 +224,25 @@ class GuiTrainer(Base):
     def training_step(self, model: torch.nn.Module, inputs: list[dict], *args: Any, **kwargs: Any) -> torch.Tensor:
         """The base's step; RunStopped at a loss that is not finite."""
         loss = super().training_step(model, inputs, *args, **kwargs)
-        refuse_loss(loss, inputs, self.state.global_step, self.args.output_dir, self.args.process_index)
+        self._rows = inputs
+        self._refuse("loss", loss)
         return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's, before the optimizer's step; RunStopped when it is not finite. Under fp16 that is a step which
+        the scaler skips."""
+        norm = super()._get_grad_norm(*args, **kwargs)
+        if norm is not None and not self.args.fp16:
+            self._refuse("gradient norm", torch.as_tensor(norm))
+        return norm
+
+    def _refuse(self, what: str, value: torch.Tensor) -> None:
+        refuse(what, value, self._rows, self.state.global_step, self.args.output_dir, self.args.process_index)
+
+    def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
+        sampler = GroupSampler.like(super()._get_train_sampler())
+        self.add_callback(Epochs(sampler))
+        return sampler
 
     def _get_output_dir(self, trial: Any) -> str:
         return self.checkpoints.folder(super()._get_output_dir(trial))
@@ -224,3 +262,8 @@ class GuiTrainer(Base):
         target = self.accelerator.unwrap_model(model or self.model)
         if self.is_fsdp_enabled or self.is_deepspeed_enabled or not load_weights(target, resume_from_checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        target, best = self.accelerator.unwrap_model(self.model), self.state.best_model_checkpoint
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or not load_weights(target, best):
+            super()._load_best_model()

@@ -13,7 +13,7 @@ from overlay.training.checkpoints import ASIDE, PARTS, Checkpoints
 from overlay.training.judge_watch import JudgeWatch
 from overlay.training.recorder import Recorder
 from overlay.training.refill import Batch, Refill, is_dull
-from overlay.training.stop import Stop, refuse_loss
+from overlay.training.stop import Stop, refuse
 
 DATASET = [{"image_path": [], "source": f"rows.jsonl:{n + 1}"} for n in range(50)]
 
@@ -127,9 +127,9 @@ def test_a_stop_saves_and_ends_with_its_first_reason():
 
 
 def test_a_bad_loss_leaves_its_rows(tmp_path):
-    refuse_loss(torch.tensor(0.3), [], 4, str(tmp_path), 1)
+    refuse("loss", torch.tensor(0.3), [], 4, str(tmp_path), 1)
     with pytest.raises(RunStopped, match=r"loss inf in step 4: its rows are in .*bad_loss_rank00001\.jsonl"):
-        refuse_loss(torch.tensor(float("inf")), [{"source": "a:1", "image": object()}], 4, str(tmp_path), 1)
+        refuse("loss", torch.tensor(float("inf")), [{"source": "a:1", "image": object()}], 4, str(tmp_path), 1)
     (line,) = (tmp_path / "bad_loss_rank00001.jsonl").read_text().splitlines()
     assert json.loads(line) == {"source": "a:1", "image_path": None, "problem": None, "solution": None}
 

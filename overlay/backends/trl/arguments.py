@@ -26,6 +26,10 @@ class TrainArguments(TrainerOptions, GRPOConfig):
     log_multimodal: bool = field(
         default=False, metadata={"help": "Gather the images of all ranks for that log, at every step."}
     )
+    use_bias_correction_kl: bool = field(
+        default=False,
+        metadata={"help": "Multiply the KL term by the importance ratio (TRL's default; VLM-R1 has no such thing)."},
+    )
     report_to: None | str | list[str] = field(  # noqa: RUF036 (the parser reads the first type that is no list)
         default="tensorboard", metadata={"help": "Where metrics go: tensorboard, wandb, none ..."}
     )

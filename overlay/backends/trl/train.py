@@ -25,8 +25,9 @@ from overlay.prompt.template import LANGUAGES, load_template
 from overlay.refused import refuse
 from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS, judged_by
-from overlay.rewards.judge.client import Judge, judge_for
+from overlay.rewards.judge.client import Judge
 from overlay.settings import DataArguments, JudgeArguments
+from overlay.training.judge_watch import judge_for
 
 
 def prompt_style(data: DataArguments) -> PromptStyle:

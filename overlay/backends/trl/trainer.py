@@ -8,6 +8,7 @@ from trl import GRPOTrainer
 from overlay.backends.trl.workarounds import install
 from overlay.errors import SettingError
 from overlay.model.vision import VISION
+from overlay.training.advantages import advantages
 from overlay.training.trainer import GuiTrainer
 
 
@@ -29,6 +30,21 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
         super().__init__(**kwargs)
         if freeze_vision_modules and not freeze_vision(self.model):
             raise SettingError(f"--freeze_vision_modules: the model has no module named {VISION!r}")
+
+    def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
+        """TRL counts a missing score as 0; a completion without a verdict has no advantage."""
+        if rewards.isnan().any():
+            result["advantages"] = self.own_part(advantages(rewards, self.scale_rewards).flatten())
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """TRL's; the rates of an evaluation are those of all its rows."""
+        if any(name.startswith("eval_") for name in logs):
+            # In place: Trainer looks for --metric_for_best_model in the same dict.
+            logs.update({f"eval_{name}": value for name, value in self.take_rates().items()})
+        super().log(logs, *args, **kwargs)
+
+    def reuses_batch(self) -> bool:
+        return self._step % (self.args.steps_per_generation * self.num_iterations) != 0
 
     def record(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(value)

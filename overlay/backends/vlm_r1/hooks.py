@@ -25,7 +25,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.prompt.template import load_template
     from overlay.refused import refuse
     from overlay.rewards.accuracy import METHODS
-    from overlay.rewards.judge.client import judge_for
+    from overlay.training.judge_watch import judge_for
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
     pixels = script_args.min_pixels, script_args.max_pixels

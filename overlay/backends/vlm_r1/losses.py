@@ -26,12 +26,3 @@ def reduce_loss(
     if kind == "dapo":
         tokens = mean_over_ranks(tokens.float())
     return losses.sum() / tokens.clamp(min=1)
-
-
-def rescaled(rewards: torch.Tensor, scale: str) -> torch.Tensor:
-    """Advantages (groups, G) of `rewards` (groups, G): centred in the group, divided as `scale` says."""
-    centred = rewards - rewards.mean(1, keepdim=True)
-    if scale == "none":
-        return centred
-    spread = rewards.std() if scale == "batch" else rewards.std(1, keepdim=True)
-    return centred / (spread + 1e-4)

@@ -19,12 +19,14 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from trl.models import prepare_deepspeed
 from trl.trainer.callbacks import SyncRefModelCallback
 
-from overlay.backends.vlm_r1.losses import reduce_loss, rescaled
+from overlay.backends.vlm_r1.losses import reduce_loss
 from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt
 from overlay.errors import SettingError
 from overlay.model.processor import limit_pixels
 from overlay.settings import VlmTrainerOptions
-from overlay.training.refill import ALIKE
+from overlay.training.advantages import advantages
+from overlay.training.ends import end_tokens, ended
+from overlay.training.refill import is_dull
 from overlay.training.trainer import GuiTrainer
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "cache_implementation")
@@ -73,7 +75,8 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
             setattr(self.generation_config, name, getattr(self.args, name))
         if self.args.sync_ref_model:
             self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
-        config = self.accelerator.unwrap_model(self.model).config
+        inner = self.accelerator.unwrap_model(self.model)
+        self.ends, config = end_tokens(inner, self.processing_class.tokenizer), inner.config
         # A sampled image token would have no image: processor and model would then disagree on their number.
         tokens = {getattr(config, name, None) for name in IMAGE_TOKENS} - {None}
         self.generation_config.suppress_tokens = sorted(tokens) or None
@@ -81,16 +84,15 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
             self.vlm_module = OncePerPrompt(self.vlm_module)
             limit_pixels(self.processing_class, kwargs.get("min_pixels"), kwargs.get("max_pixels"))
 
-    def adjust(self, result: dict[str, Any]) -> None:
-        """Advantages as --scale_rewards asks, and which completions were cut off: `truncated` (B,)."""
-        rewards = self.group_rewards()
-        self.record("frac_reward_zero_std", (rewards.std(1) < ALIKE).float().mean().item())
-        advantages = rescaled(rewards, self.options.scale_rewards).flatten()
-        first = self.accelerator.process_index * len(result["advantages"])
-        result["advantages"] = advantages[first : first + len(result["advantages"])]
-        ended = result["completion_ids"] == self.processing_class.eos_token_id
-        result["truncated"] = ~ended.any(1)
-        self.record("truncated", self.accelerator.gather(result["truncated"].float()).mean().item())
+    def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
+        """Advantages as --scale_rewards asks; masks that end at any end token, and which completions were cut off:
+        `truncated` (B,). Upstream knows the tokenizer's end token only."""
+        self.record("frac_reward_zero_std", is_dull(rewards).float().mean().item())
+        result["advantages"] = self.own_part(advantages(rewards, self.options.scale_rewards).flatten())
+        result["completion_mask"], result["truncated"] = ended(result["completion_ids"], self.ends)
+        lengths = self._gathered(result["completion_mask"].sum(1)).float()
+        self._metrics["completion_length"][-1] = lengths.mean().item()
+        self.record("truncated", self._gathered(result["truncated"].float()).mean().item())
 
     def reduce_loss(self, losses: torch.Tensor, mask: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
         """One loss of per-token `losses` (B, C); called by upstream's compute_loss."""
@@ -103,6 +105,9 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
 
     def record(self, name: str, value: float) -> None:
         self._metrics[name].append(value)
+
+    def reuses_batch(self) -> bool:
+        return self.state.global_step % self.num_iterations != 0
 
     def keep_records(self, records: list[dict[str, Any]]) -> None:
         """TRL's --log_completions, which upstream declares and does not read: a table on rank 0."""
@@ -157,8 +162,9 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
         if not any(name.startswith(prefix) for name in logs):
             super().log(logs, *args)
             return
+        means = {name: sum(values) / len(values) for name, values in self._eval_metrics.items()}
         # In place: Trainer looks for --metric_for_best_model in the same dict.
-        logs.update({prefix + name: sum(values) / len(values) for name, values in self._eval_metrics.items()})
+        logs.update({prefix + name: value for name, value in (means | self.take_rates()).items()})
         train_metrics, self._metrics, self._eval_metrics = self._metrics, defaultdict(list), defaultdict(list)
         super().log(logs, *args)
         self._metrics = train_metrics

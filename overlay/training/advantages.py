@@ -1,0 +1,23 @@
+"""Advantages of a batch's groups. Formulas as TRL's, and completions without a reward apart."""
+
+import torch
+
+
+def advantages(rewards: torch.Tensor, scale: str) -> torch.Tensor:
+    """Advantages (groups, G) of `rewards` (groups, G): centred in the group and divided by the standard deviation of
+    the `group` or the whole `batch` plus 1e-4, or by nothing (`none`).
+
+    NaN is no reward: that completion has advantage 0, and neither mean nor deviation knows of it.
+    """
+    known = ~rewards.isnan()
+    counts = known.sum(1, keepdim=True)
+    mean = rewards.nansum(1, keepdim=True) / counts.clamp(min=1)
+    centred = torch.where(known, rewards - mean, 0.0)
+    if scale == "none":
+        return centred
+    if scale == "batch":
+        every = rewards[known]
+        spread = every.std() if len(every) > 1 else every.new_zeros(())
+    else:
+        spread = (centred.square().sum(1, keepdim=True) / (counts - 1).clamp(min=1)).sqrt()
+    return centred / (spread + 1e-4)

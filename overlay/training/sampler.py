@@ -1,0 +1,60 @@
+"""Which prompt comes when: groups of copies, in an order that follows from seed and epoch alone.
+
+TRL's and VLM-R1's samplers draw each epoch's order from one generator that goes on from epoch to epoch, so a run that
+is resumed in its second epoch gets the first epoch's order again. VLM-R1's also counts prompts that no step is left
+for, so that a run ends before its --max_steps, with its schedule half way.
+"""
+
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+from transformers import TrainerCallback
+
+from overlay.errors import SettingError
+
+
+class GroupSampler(Sampler[int]):
+    """Indices of `data`, a Sized: `prompts` of them at a time, each `copies` times in a row, all of that `repeats`
+    times; prompts that do not fill a batch are left out of their epoch. `epoch` is set before each one begins."""
+
+    def __init__(self, data: Sized, prompts: int, copies: int, repeats: int, seed: int, shuffle: bool = True):
+        self.rows, self.prompts, self.copies, self.repeats = len(data), prompts, copies, repeats
+        self.seed, self.shuffle = seed, shuffle
+        self.epoch = 0
+        if self.rows < prompts:
+            raise SettingError(
+                f"{self.rows} training rows, but one step takes {prompts} prompts: give more rows, or lower the batch, "
+                "--gradient_accumulation_steps or the number of processes"
+            )
+
+    @classmethod
+    def like(cls, theirs: Any) -> "GroupSampler":
+        """The same groups as a sampler of TRL's or VLM-R1's."""
+        return cls(
+            theirs.data_source, theirs.batch_size, theirs.mini_repeat_count, theirs.repeat_count, theirs.seed,
+            getattr(theirs, "shuffle", True),
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(self.rows))
+        if self.shuffle:
+            order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
+        for first in range(0, self.rows - self.prompts + 1, self.prompts):
+            for _ in range(self.repeats):
+                for index in order[first : first + self.prompts]:
+                    yield from [index] * self.copies
+
+    def __len__(self) -> int:
+        return self.rows // self.prompts * self.prompts * self.copies * self.repeats
+
+
+class Epochs(TrainerCallback):
+    """Tells a sampler which epoch begins; after a resume `state` is the checkpoint's."""
+
+    def __init__(self, sampler: GroupSampler):
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.sampler.epoch = int(state.epoch or 0)
