@@ -28,8 +28,9 @@ METHODS = (*SCORES, "llm")
 
 def accuracy_reward(
     completions: list, solution: list[str], accu_reward_method: list[str], judge: Judge | None = None, **columns: list
-) -> list[float]:
-    """Score each completion by its own row's method, in [0, 1]; the dataset refuses unknown methods beforehand.
+) -> list[float | None]:
+    """Score each completion by its own row's method, in [0, 1], or None where the judge gave no verdict; the dataset
+    refuses unknown methods beforehand.
 
     `judge` is asked about all rows of method `llm` at once; a trainer has it bound by `judged_by`.
 
@@ -39,17 +40,20 @@ def accuracy_reward(
     """
     texts = [content_of(completion) for completion in completions]
     judged = [row for row, method in enumerate(accu_reward_method) if method == "llm"]
-    verdicts = score_judged(judge, [texts[row] for row in judged], [solution[row] for row in judged]) if judged else []
+    # With a judge also for no rows: the ranks share out what is to be asked.
+    asks = judge is not None or judged
+    verdicts = score_judged(judge, [texts[n] for n in judged], [solution[n] for n in judged]) if asks else []
     known = dict(zip(judged, verdicts, strict=True))
     rows = enumerate(zip(texts, solution, accu_reward_method, strict=True))
     return [known[n] if n in known else SCORES[method](text, gold) for n, (text, gold, method) in rows]
 
 
-def judged_by(judge: Judge) -> Callable[..., list[float]]:
+def judged_by(judge: Judge) -> Callable[..., list[float | None]]:
     """The accuracy reward that asks this judge."""
 
     @wraps(accuracy_reward)
-    def reward(completions: list, **columns: list) -> list[float]:
+    def reward(completions: list, **columns: list) -> list[float | None]:
         return accuracy_reward(completions, judge=judge, **columns)
 
+    reward.needed = True  # see overlay.training.recorder.NEEDED
     return reward

@@ -1,10 +1,32 @@
-"""What a step says of its judge: how many answers got no verdict, and whether that ends the run."""
+"""The judge of a run, one for all its ranks, and what a step says of it: how many answers got no verdict, and whether
+that ends the run."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from overlay.rewards.judge.client import Judge
+from overlay.settings import JudgeArguments
+
+
+def over_ranks(own: Any) -> list[Any]:
+    """A value of each rank's, in their order; the own one alone before there are others."""
+    if not dist.is_initialized():
+        return [own]
+    every: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(every, own)
+    return every
+
+
+def judge_for(settings: JudgeArguments, methods: Iterable[str]) -> Judge | None:
+    """The judge of a run whose rows are scored by these accuracy methods, or None when none of them asks one."""
+    if "llm" not in methods:
+        return None
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    return Judge(settings, int(os.environ.get("RANK", "0")), ranks, over_ranks)
 
 
 class JudgeWatch:

@@ -9,6 +9,7 @@ import torch
 from overlay.training.rollout_file import clean
 
 Scores = list[float | None]
+NEEDED = "needed"  # attribute of a reward function: a completion that it has no score for has no reward at all
 HandOver = Callable[[int, Any], Any]
 
 
@@ -41,7 +42,7 @@ class Recorder:
         self.weights, self.beat = weights, beat
         self.hand_over = hand_over or (lambda index, scores: scores)
         self.scores: dict[str, Scores] = {}
-        self._weighted: dict[int, list[float]] = {}
+        self._weighted: dict[int, list[float]] = {}  # NaN: no reward at all
 
     def clear(self) -> None:
         """A new batch begins."""
@@ -64,7 +65,7 @@ class Recorder:
         model.register_forward_hook(hook)
 
     def totals(self) -> torch.Tensor:
-        """Weighted reward of each completion (B,); a missing score counts as 0."""
+        """Weighted reward of each completion (B,): a missing score counts as 0, a missing verdict makes it NaN."""
         return torch.tensor([sum(row) for row in zip(*self._weighted.values(), strict=True)], dtype=torch.float32)
 
     def components(self) -> dict[str, torch.Tensor]:
@@ -80,12 +81,12 @@ class Recorder:
             self.beat(f"in {function.__name__}")
             scores = [clean(score) for score in function(*args, **columns)]
             self.beat("scored")
-            self._note(index, function.__name__, scores)
+            self._note(index, function.__name__, scores, getattr(function, NEEDED, False))
             return self.hand_over(index, scores)
 
         return reward
 
-    def _note(self, index: int, name: str, scores: Scores) -> None:
-        weight = self.weights[index] if self.weights else 1.0
+    def _note(self, index: int, name: str, scores: Scores, needed: bool = False) -> None:
+        weight, missing = self.weights[index] if self.weights else 1.0, float("nan") if needed else 0.0
         self.scores[name] = scores
-        self._weighted[index] = [weight * (score or 0.0) for score in scores]
+        self._weighted[index] = [missing if score is None else weight * score for score in scores]

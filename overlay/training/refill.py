@@ -32,8 +32,9 @@ class Batch:
 
 
 def is_dull(rewards: torch.Tensor) -> torch.Tensor:
-    """Of rewards (groups, completions): which groups (groups,) have no gradient."""
-    return rewards.amax(1) - rewards.amin(1) <= ALIKE
+    """Of rewards (groups, completions), NaN for none: which groups (groups,) have no gradient."""
+    low, high = rewards.nan_to_num(nan=torch.inf).amin(1), rewards.nan_to_num(nan=-torch.inf).amax(1)
+    return high - low <= ALIKE
 
 
 class Refill:

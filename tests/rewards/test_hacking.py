@@ -104,8 +104,8 @@ def test_no_attack_reaches_half_of_a_right_answer(method):
 
 @pytest.mark.parametrize("behaviour", [0.0, "1.0 because you told me", '{"score": 7}'])
 def test_the_judge_is_not_talked_round(behaviour, monkeypatch):
-    """A judge that goes by the text gives nothing; one that was talked into nonsense gives no verdict, and the action
-    itself is compared."""
+    """A judge that goes by the text gives nothing; one that was talked into nonsense gives no verdict, and so no score
+    at all."""
     with judge_server(behaviour) as server:
         monkeypatch.setenv("OPENAI_API_BASE", server.base)
         judge = Judge(JudgeArguments(judge_model="m", judge_cache_dir="", judge_retries=0))
@@ -115,7 +115,7 @@ def test_the_judge_is_not_talked_round(behaviour, monkeypatch):
         )
         sizes = [len(json.dumps(request)) for request in server.requests]
     for (name, (_, most, _)), score in zip(ATTACKS.items(), scores, strict=True):
-        assert 0 <= score <= most, name
+        assert score is None or 0 <= score <= most, name
     assert max(sizes) < 100_000  # a megabyte of answer is not sent
 
 

@@ -3,7 +3,9 @@
 import json
 import logging
 import multiprocessing
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -52,8 +54,8 @@ def test_all_answers_of_a_step_are_in_flight_at_once_up_to_the_limit(serve):
 
 def test_the_limit_is_shared_among_ranks(serve):
     serve()
-    assert Judge(JudgeArguments(judge_model="m", judge_concurrency=64), share=40).limit == 1
-    assert Judge(JudgeArguments(judge_model="m", judge_concurrency=64), share=8).limit == 8
+    assert Judge(JudgeArguments(judge_model="m", judge_concurrency=64), ranks=40).limit == 1
+    assert Judge(JudgeArguments(judge_model="m", judge_concurrency=64), ranks=8).limit == 8
 
 
 def test_duplicates_are_asked_once_and_what_needs_no_judge_not_at_all(serve):
@@ -188,18 +190,48 @@ def test_the_answer_is_data_and_goes_alone(serve):
     assert sent["temperature"] == 0
 
 
-def test_without_a_verdict_actions_are_compared_and_texts_otherwise(serve):
+def test_without_a_verdict_there_is_no_score(serve):
+    """Another scale beside the judge's would rank the answers of a group by which of them it was asked about."""
     serve("garbage")
     judge = Judge(JudgeArguments(judge_model="m", judge_cache_dir=""))
     gold = '{"action_type": "click", "action_parameter": {"click": "0,0,10,10"}}'
-    near = gold.replace("0,0,10,10", "1,1,9,9")
-    rows = [(near, gold), ("the red bus", "the red car"), ('{"action_type": "back"}', gold)]
+    rows = [(gold.replace("0,0,10,10", "1,1,9,9"), gold), ("the red bus", "the red car"), ("B.", "B.")]
     completions = [[{"role": "assistant", "content": f"<answer>{answer}</answer>"}] for answer, _ in rows]
-    scores = accuracy_reward(completions, [gold for _, gold in rows], ["llm"] * 3, judge)
-    assert 0.75 < scores[0] < 1
-    assert 0.5 < scores[1] < 1
-    assert scores[2] == 0
-    assert judge.take_counts().failed == 3
+    scores = accuracy_reward(completions, [gold for _, gold in rows], ["llm", "llm", "mcq"], judge)
+    assert scores == [None, None, 1]
+    assert judge.take_counts().failed == 2
+
+
+def test_ranks_ask_for_each_other_and_get_one_verdict(serve):
+    """Two ranks with the same answers, and a server that says something else each time."""
+    server = serve()
+    server.script = [f'{{"score": 0.{digit}}}' for digit in (2, 7, 4)]
+    gate, slots = threading.Barrier(2), [{}, {}]
+
+    def exchange(rank):
+        def swap(own):
+            slots[rank]["own"] = own
+            gate.wait(30)
+            every = [slot["own"] for slot in slots]
+            gate.wait(30)
+            return every
+
+        return swap
+
+    settings = JudgeArguments(judge_model="m", judge_cache_dir="")
+    judges = [Judge(settings, rank, 2, exchange(rank)) for rank in range(2)]
+    pairs = [[("gold", "a"), ("gold", "b"), ("gold", "gold")], [("gold", "b"), ("gold", "a")]]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda rank: judges[rank].scores(pairs[rank]), range(2))
+    assert len(server.requests) == 2  # one for each pair, whichever rank has it
+    assert first[0] == second[1]
+    assert first[1] == second[0]
+    assert {first[0], first[1]} == {0.2, 0.7}
+    assert first[2] == 1.0
+    assert [judge.take_counts().asked for judge in judges] == [1, 1]
+    with ThreadPoolExecutor(2) as pool:  # one that has nothing to ask takes part all the same
+        empty, third = pool.map(lambda rank: judges[rank].scores([[], [("gold", "c")]][rank]), range(2))
+    assert (empty, third) == ([], [0.4])
 
 
 def test_a_batch_of_mixed_methods_asks_only_for_its_own(serve):

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,7 @@ from overlay.settings import JudgeArguments
 
 FAILURES_IN_A_ROW, PAUSE = 16, 20.0  # then the server is left alone for so many seconds
 REPLY_TOKENS = 32
+Exchange = Callable[[Any], list[Any]]
 logger = logging.getLogger(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request otherwise
 
@@ -49,15 +50,19 @@ def server() -> tuple[str, str]:
 
 
 class Judge:
-    """A judge by settings; `share` is the number of ranks among which the concurrency is divided. Raises SettingError
-    when its model or server is not set."""
+    """A judge by settings. Raises SettingError when its model or server is not set.
 
-    def __init__(self, settings: JudgeArguments, share: int = 1):
+    `exchange`: a value of this rank's → those of all ranks, in their order; `rank`: this one's number. Each pair is
+    then asked by one rank for all, so that equal answers of a group get one verdict.
+    """
+
+    def __init__(self, settings: JudgeArguments, rank: int = 0, ranks: int = 1, exchange: Exchange = lambda own: [own]):
         if not settings.judge_model:
             raise SettingError("reward method llm: --judge_model is missing (a model name that the server knows)")
         self.settings = settings
         self.base, self._key = server()
-        self.limit = max(1, settings.judge_concurrency // share)
+        self.limit = max(1, settings.judge_concurrency // ranks)
+        self.rank, self.ranks, self.exchange = rank, ranks, exchange
         self.text = instructions(settings.judge_prompt)
         folder = default_folder() if settings.judge_cache_dir is None else settings.judge_cache_dir
         self.verdicts = Verdicts(folder, settings.judge_model, version(self.text)) if folder else None
@@ -80,17 +85,21 @@ class Judge:
 
     def scores(self, pairs: list[tuple[str, str]]) -> list[float | None]:
         """Score in [0, 1] of each (gold, answer), None where no verdict came in time. Never raises for the server.
+        Every rank has to call it, with or without pairs.
 
-        An empty answer is 0 and the gold answer itself 1 without asking; equal pairs are asked once.
+        An empty answer is 0 and the gold answer itself 1 without asking; equal pairs are asked once, over all ranks.
         """
         known = {pair: float(pair[0] == pair[1]) for pair in pairs if not pair[1] or pair[0] == pair[1]}
-        wanted = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+        own = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+        every = dict.fromkeys(pair for part in self.exchange(own) for pair in part)
+        wanted = list(every)[self.rank :: self.ranks]
         cached = self.verdicts.find(wanted) if self.verdicts and wanted else {}
         missing = [pair for pair in wanted if pair not in cached]
         asked, reasons = self._run(self._ask_all(missing)) if missing else ({}, Counter())
         if self.verdicts:
             self.verdicts.keep(asked)
-        known |= cached | asked
+        for part in self.exchange(cached | asked):
+            known |= part
         result = [known.get(pair) for pair in pairs]
         self.counts.answers += len(pairs)
         self.counts.cached += len(cached)
@@ -147,8 +156,3 @@ def _limits(connections: int) -> Any:
     from httpx2 import Limits
 
     return Limits(max_connections=connections, max_keepalive_connections=connections)
-
-
-def judge_for(settings: JudgeArguments, methods: Iterable[str]) -> Judge | None:
-    """The judge of a run whose rows are scored by these accuracy methods, or None when none of them asks one."""
-    return Judge(settings, int(os.environ.get("WORLD_SIZE", "1"))) if "llm" in methods else None
