@@ -185,3 +185,23 @@ def test_prompt_lengths_are_what_the_processor_makes(tiny_model_dir, demo_rows, 
             text = processor.apply_chat_template(example["prompt"], tokenize=False, add_generation_prompt=True)
             lengths.append(len(processor(text=text, images=example["images"])["input_ids"][0]))
         assert prompt_lengths(rows, PromptStyle(), processor) == lengths
+
+
+@pytest.mark.parametrize("targets", [None, "all-linear", ["q_proj", "gate_proj"]])
+def test_an_adapter_leaves_a_frozen_tower_alone(targets, flags):
+    """Also after the reference pass, which takes the adapter off and puts it on again."""
+    trainer = train(flags(
+        max_steps=2, use_peft="true", lora_r=4, lora_target_modules=targets, beta=0.04, save_strategy="no",
+        freeze_vision_modules="true", reward_funcs=["spread"],
+    ))  # fmt: skip
+    learning = {name for name, p in trainer.model.named_parameters() if p.requires_grad}
+    assert learning
+    assert all("lora" in name and "language_model" in name for name in learning)
+    assert not [name for name, _ in trainer.model.named_parameters() if "lora" in name and "visual" in name]
+
+
+def test_named_targets_reach_a_tower_that_learns(flags):
+    trainer = train(flags(
+        max_steps=1, use_peft="true", lora_r=4, lora_target_modules=["gate_proj"], save_strategy="no",
+    ))  # fmt: skip
+    assert [name for name, p in trainer.model.named_parameters() if "visual" in name and p.requires_grad]

@@ -20,6 +20,7 @@ from overlay.backends.trl.vllm_agreement import check_pixels, without_image_toke
 from overlay.data.splits import prepare
 from overlay.errors import SettingError, command
 from overlay.model.processor import training_processor
+from overlay.model.vision import VISION
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import LANGUAGES, load_template
 from overlay.refused import refuse
@@ -28,6 +29,8 @@ from overlay.rewards.accuracy import METHODS, judged_by
 from overlay.rewards.judge.client import Judge
 from overlay.settings import DataArguments, JudgeArguments
 from overlay.training.judge_watch import judge_for
+
+ALL = "all-linear"  # PEFT's word for every linear layer but the output's
 
 
 def prompt_style(data: DataArguments) -> PromptStyle:
@@ -45,6 +48,20 @@ def select_rewards(names: list[str], judge: Judge | None = None) -> list[Any]:
         raise SettingError(f"--reward_funcs {' '.join(unknown)}: unknown (known: {', '.join(REWARDS)}, or a path)")
     own = REWARDS | ({"accuracy": judged_by(judge)} if judge else {})
     return [own.get(name, name) for name in names]
+
+
+def adapter_config(model: ModelArguments) -> Any:
+    """The adapter that the arguments ask for, or None. Without --lora_target_modules it is on every linear layer
+    outside the vision tower, as in VLM-R1; a frozen tower has none whatever is named, for PEFT unfreezes adapters after
+    each pass of the reference."""
+    config = get_peft_config(model)
+    if config is not None:
+        if not config.target_modules or model.freeze_vision_modules:
+            config.exclude_modules = rf"(.*\.)?{VISION}\..*"
+        targets = config.target_modules or ALL
+        # TRL makes text of a list of one name, which PEFT takes for a pattern that the whole path must match.
+        config.target_modules = [targets] if isinstance(targets, str) and targets.isidentifier() else targets
+    return config
 
 
 def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judge: JudgeArguments) -> GuiGRPOTrainer:
@@ -71,7 +88,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
         train_dataset=splits.train,
         eval_dataset=splits.held_out,
         processing_class=processor(),
-        peft_config=get_peft_config(model),
+        peft_config=adapter_config(model),
         quantization_config=get_quantization_config(model),
         freeze_vision_modules=model.freeze_vision_modules,
         options=args,
