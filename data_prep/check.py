@@ -129,7 +129,7 @@ def _table(name: str, counts: Counter, most: int = 15) -> None:
 @command("data-check")
 def main(argv: list[str] | None = None) -> int:
     """Print the counts; status 1 when a row is broken or there is none."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("data", type=Path, help="JSONL file")
     parser.add_argument("--images", type=Path, required=True, help="image folder of the file")
     parser.add_argument("--processor", help="model folder: print prompt lengths in its tokens")

@@ -115,7 +115,7 @@ def convert(
 @command("data")
 def main(argv: list[str] | None = None) -> int:
     """Convert what the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("tasks", type=Path, help="folder of task folders")
     parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
     parser.add_argument("--prompt", help="template file (default: the built-in one of --prompt-lang)")

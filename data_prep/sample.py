@@ -51,7 +51,7 @@ def _laid_out(value: str) -> str:
 @command("sample")
 def main(argv: list[str] | None = None) -> int:
     """Print one row."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("data", type=Path, help="JSONL file")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--index", type=int, help="row number, from 0")

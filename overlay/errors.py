@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 
-Main = Callable[[list[str] | None], int]
+Main = Callable[..., int]  # argv: list[str] | None = None
 
 
 class UserError(Exception):

@@ -80,7 +80,7 @@ def render(out: Path, name: str, tasks: list[str], first_id: int, first_seed: in
 @command("demo-data")
 def main(argv: list[str] | None = None) -> int:
     """Render both splits."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to write (replaced)")
     parser.add_argument("--train-steps", type=int, default=300)
     parser.add_argument("--heldout-steps", type=int, default=104)

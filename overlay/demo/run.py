@@ -132,7 +132,7 @@ def without_a_model(rows: Dataset) -> dict[str, dict[str, Metric]]:
 @command("demo")
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; status 1 when the held-out score did not rise."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     parser.add_argument("--backend", choices=PROGRAMS, default="trl")
     parser.add_argument("--seeds", type=int, default=3)

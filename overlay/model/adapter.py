@@ -32,7 +32,7 @@ def merge(adapter: Path, base: str | None = None) -> torch.nn.Module:
 
 @command("merge", OSError, ValueError)
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("adapter", type=Path, help="folder with adapter_model.safetensors")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--base", help="base model, where it is not the one that the adapter names")

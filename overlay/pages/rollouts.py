@@ -30,7 +30,7 @@ def write_rollouts(run: Path, out: Path, last: int) -> int:
 @command("rollouts")
 def main(argv: list[str] | None = None) -> int:
     """Write the page of a run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("run", type=Path, help="training output folder")
     parser.add_argument("--out", type=Path, help="file to write (RUN/rollouts.html)")
     parser.add_argument("--last", type=int, default=300, help="completions on the page, the newest")

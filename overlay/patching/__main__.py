@@ -30,7 +30,7 @@ def _status(submodule: Submodule) -> int:
 
 @command("patch")
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("command", choices=("apply", "reverse", "status", "check", "refresh", "upstream-check"))
     parser.add_argument("patch", nargs="?", help="refresh: the patch that takes the work tree's changes")
     args = parser.parse_args(argv)

@@ -41,7 +41,7 @@ def export(folder: Path, root: Path = ROOT) -> str:
 
 @command("export")
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder to write, which must not exist")
     print(export(parser.parse_args(argv).folder))
     return 0

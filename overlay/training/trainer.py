@@ -7,7 +7,7 @@ recorder, refill, rollout file, judge watch, heartbeat, stop, checkpoints. A bac
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import trainer_utils
@@ -31,11 +31,7 @@ from overlay.training.sampler import Epochs, GroupSampler
 from overlay.training.stop import Stop, refuse
 from overlay.training.weights import load_weights
 
-if TYPE_CHECKING:  # what stands behind the mixin; VLM-R1's has the same names
-    from trl import GRPOTrainer as Base
-else:
-    Base = object
-
+Base: Any = object  # what stands behind the mixin is TRL's trainer or VLM-R1's
 COLUMNS = ("source", "image_path", "problem", "solution", "coordinate_scale", "accu_reward_method")
 
 
