@@ -1,5 +1,6 @@
 """Parts of the trainers' tests: VLM-R1's trainer on the tiny model, and a command line of the embedded one."""
 
+import json
 import shutil
 
 import pytest
@@ -64,3 +65,19 @@ def flags(tiny_model_dir, demo_rows, tmp_path):
         ]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def mixed_rows(demo_rows, tmp_path_factory):
+    """Rows with two images, one and none in turn."""
+    rows = [json.loads(line) for line in demo_rows.open(encoding="utf-8")]
+    two, one = (iter([row for row in rows if len(row["image"]) == count]) for count in (2, 1))
+    out = tmp_path_factory.mktemp("mixed") / "rows.jsonl"
+    with open(out, "w", encoding="utf-8") as file:
+        for number in range(24):
+            row = next(two if number % 3 == 0 else one)
+            if number % 3 == 2:
+                row["conversations"][0]["value"] = row["conversations"][0]["value"].replace("<image>", "")
+                row["image"] = []
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return out

@@ -33,12 +33,11 @@ def keep_in_step(model: torch.nn.Module) -> None:
     inner, tower = found
     inner._vision_pass = False  # whether the pass under way needs a blank image
 
-    def look(module: torch.nn.Module, args: tuple, inputs: dict[str, Any]) -> None:
+    def look(module: Any, args: tuple, inputs: dict[str, Any]) -> None:
         cache = inputs.get("past_key_values")
         decoding = cache is not None and cache.get_seq_length() > 0
-        module._vision_pass = not decoding and all(
-            inputs.get(name) is None for name in ("pixel_values", "pixel_values_videos")
-        )
+        pixels = [inputs.get(name) for name in ("pixel_values", "pixel_values_videos")]
+        module._vision_pass = not decoding and all(each is None or not each.numel() for each in pixels)
 
     def add(module: torch.nn.Module, args: tuple, inputs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         if inner._vision_pass:
@@ -49,6 +48,23 @@ def keep_in_step(model: torch.nn.Module) -> None:
     # prepend: before DeepSpeed's own hooks, so that both kinds of rank gather the same modules in the same order.
     inner.register_forward_pre_hook(look, prepend=True, with_kwargs=True)
     inner.language_model.register_forward_pre_hook(add, prepend=True, with_kwargs=True)
+
+
+def leave_out_no_images(model: torch.nn.Module) -> None:
+    """Make forward passes take pixel values of no image at all for none: a trainer that cuts a batch of rows with and
+    without images into parts hands them to a part of text only. Calling it twice is harmless."""
+    found = vision_tower(model)
+    if found is None or hasattr(found[0], "_takes_none"):
+        return
+    found[0]._takes_none = True
+
+    def drop(module: Any, args: tuple, inputs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        pixels = inputs.get("pixel_values")
+        if pixels is not None and not pixels.numel():
+            inputs = inputs | {"pixel_values": None, "image_grid_thw": None}
+        return args, inputs
+
+    found[0].register_forward_pre_hook(drop, with_kwargs=True)
 
 
 def blank_features(tower: torch.nn.Module) -> torch.Tensor:

@@ -16,7 +16,7 @@ from overlay.action.action import parse_action
 from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
 from overlay.metrics.flags import measure
-from overlay.model.vision import keep_in_step
+from overlay.model.vision import keep_in_step, leave_out_no_images
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training.buffer import Buffer
@@ -79,9 +79,11 @@ class GuiTrainer(Base):
             if self.ref_model is None:
                 raise SettingError("--sync_ref_model needs a reference model: --beta above 0, and no --use_peft")
             self.add_callback(KeepReference(self.ref_model, self.checkpoints))
-        if self.accelerator.num_processes > 1:
-            for model in filter(None, (self.model, self.ref_model)):
-                keep_in_step(self.accelerator.unwrap_model(model))
+        for model in filter(None, (self.model, self.ref_model)):
+            inner = self.accelerator.unwrap_model(model)
+            leave_out_no_images(inner)
+            if self.accelerator.num_processes > 1:
+                keep_in_step(inner)
 
     # What a backend has to say.
 

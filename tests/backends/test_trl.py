@@ -1,6 +1,7 @@
 """The embedded trainer on a tiny model: flags, refusals, training, resume. Everything runs on the CPU."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -205,3 +206,15 @@ def test_named_targets_reach_a_tower_that_learns(flags):
         max_steps=1, use_peft="true", lora_r=4, lora_target_modules=["gate_proj"], save_strategy="no",
     ))  # fmt: skip
     assert [name for name, p in trainer.model.named_parameters() if "visual" in name and p.requires_grad]
+
+
+def test_rows_with_and_without_images_train_and_are_evaluated_together(flags, mixed_rows):
+    trainer = train(flags(
+        data_file_paths=mixed_rows, max_steps=8, save_strategy="no", beta=0.04, reward_funcs=["spread"],
+        per_device_train_batch_size=2, gradient_accumulation_steps=2, val_split_ratio=0.2, eval_strategy="steps",
+        eval_steps=4, per_device_eval_batch_size=4,
+    ))  # fmt: skip
+    assert all(math.isfinite(e["loss"]) for e in trainer.state.log_history if "loss" in e)
+    assert [e["step"] for e in trainer.state.log_history if "eval_reward" in e] == [4, 8]
+    records = rollouts.read(trainer.args.output_dir)
+    assert {len(record["image_path"]) for record in records} == {0, 1, 2}

@@ -15,22 +15,6 @@ from tests.stock import ZERO3, healthy, run_stock
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-@pytest.fixture(scope="session")
-def mixed_rows(demo_rows, tmp_path_factory):
-    """Rows with two images, one and none in turn."""
-    rows = [json.loads(line) for line in demo_rows.open(encoding="utf-8")]
-    two, one = (iter([row for row in rows if len(row["image"]) == count]) for count in (2, 1))
-    out = tmp_path_factory.mktemp("mixed") / "rows.jsonl"
-    with open(out, "w", encoding="utf-8") as file:
-        for number in range(24):
-            row = next(two if number % 3 == 0 else one)
-            if number % 3 == 2:
-                row["conversations"][0]["value"] = row["conversations"][0]["value"].replace("<image>", "")
-                row["image"] = []
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return out
-
-
 def generates(folder, adapter_of=None):
     """Whether a saved model loads and answers."""
     model = AutoModelForImageTextToText.from_pretrained(adapter_of or folder)

@@ -1,8 +1,11 @@
 """Each workaround of another library is still needed: a test here fails when that library has mended its side, and then
 the workaround goes."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoModelForImageTextToText, Trainer, TrainingArguments
 
 from overlay.backends.trl import workarounds
@@ -54,9 +57,9 @@ def test_trl_still_gathers_prompts_with_their_images(flags, monkeypatch):
 
     handed, gathered = [], []
     monkeypatch.setattr(workarounds.grpo_trainer, "gather_object", lambda objects: gathered.append(objects) or objects)
-    workarounds.install()
+    workarounds.install(None)
     light = workarounds.grpo_trainer.gather_object
-    workarounds.install()  # twice is once
+    workarounds.install(None)  # twice is once
     assert workarounds.grpo_trainer.gather_object is light
     spy = lambda objects: handed.append(objects) or light(objects)  # noqa: E731
     setattr(spy, workarounds.MARK, True)
@@ -64,6 +67,19 @@ def test_trl_still_gathers_prompts_with_their_images(flags, monkeypatch):
     train(*TrlParser(ARGUMENTS).parse_args_and_config(args=flags(max_steps=1, save_strategy="no")))
     assert images_in(handed)
     assert not images_in(gathered)
+
+
+def test_processors_still_refuse_none_among_images(tiny_model_dir):
+    """What TRL hands over for a row without images."""
+    processor = load_processor(str(tiny_model_dir))
+    kind = type("Own", (type(processor.image_processor),), {})
+    own = kind(**processor.image_processor.to_dict())
+    image = Image.new("RGB", (56, 56))
+    if not hasattr(kind.fetch_images, workarounds.MARK):  # by an earlier test of this process
+        with pytest.raises(TypeError, match="NoneType"):
+            own.fetch_images([[image], None])
+    workarounds.install(SimpleNamespace(image_processor=own))
+    assert own.fetch_images([[image], None, [image]]) == [[image], [image]]
 
 
 def images_in(value):

@@ -26,7 +26,7 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
     image_key = "images"
 
     def __init__(self, *, freeze_vision_modules: bool = False, **kwargs: Any):
-        install()
+        install(kwargs.get("processing_class"))
         super().__init__(**kwargs)
         if freeze_vision_modules and not freeze_vision(self.model):
             raise SettingError(f"--freeze_vision_modules: the model has no module named {VISION!r}")

@@ -1,5 +1,5 @@
 """What TRL does that a run with screenshots cannot afford. `install` puts it right in this process; calling it twice is
-harmless. tests/backends/test_workarounds.py fails when one of them is no longer needed."""
+harmless. tests/training/test_workarounds.py fails when one of them is no longer needed."""
 
 from typing import Any
 
@@ -8,9 +8,11 @@ from trl.trainer import grpo_trainer
 MARK = "_overlay_workaround"
 
 
-def install() -> None:
-    """All of them."""
+def install(processor: Any) -> None:
+    """All of them; `processor` is the run's."""
     _gather_without_pixels()
+    if hasattr(processor, "image_processor"):
+        _take_rows_without_images(type(processor.image_processor))
 
 
 def _gather_without_pixels() -> None:
@@ -26,6 +28,23 @@ def _gather_without_pixels() -> None:
 
     setattr(gather_light, MARK, True)
     grpo_trainer.gather_object = gather_light
+
+
+def _take_rows_without_images(kind: Any) -> None:
+    """Symptom: in a batch of rows with and without images TRL hands the processor None for the latter, which it refuses
+    ("only a single or a list of entries is supported but got type=NoneType", trl 1.16 with transformers 5.23). Drop
+    this when TRL hands over images only, or the processor takes None for none."""
+    if hasattr(kind.fetch_images, MARK):
+        return
+    fetch = kind.fetch_images
+
+    def fetch_images(self: Any, images: Any) -> Any:
+        if isinstance(images, (list, tuple)) and any(part is None for part in images):
+            images = [part for part in images if part is not None]
+        return fetch(self, images)
+
+    setattr(fetch_images, MARK, True)
+    kind.fetch_images = fetch_images
 
 
 def without_pixels(value: Any) -> Any:
