@@ -39,6 +39,12 @@ def seen_size(width: int, height: int, min_pixels: int, max_pixels: int, cell: i
     return across, down
 
 
+def shrunk_size(width: int, height: int, limit: int) -> tuple[int, int]:
+    """(width, height) of an image of a row with a pixel limit of its own, resized before the processor sees it."""
+    across, down = seen_size(width, height, 0, limit)
+    return max(CELL, across), max(CELL, down)
+
+
 @dataclass(frozen=True)
 class Space:
     """A coordinate space, with the pixel limits under which the model sees its images. SettingError for an unknown
@@ -52,13 +58,15 @@ class Space:
         if self.name not in SPACES:
             raise SettingError(f"--coordinate_space {self.name!r} is none of {', '.join(SPACES)}")
 
-    def scale(self, width: int, height: int) -> Scale:
-        """(sx, sy): a coordinate of this space is an original pixel times these, for an image of width x height."""
+    def scale(self, width: int, height: int, limit: int = 0) -> Scale:
+        """(sx, sy): a coordinate of this space is an original pixel times these, for an image of width x height;
+        `limit`: of its pixels, where its row has one of its own."""
         if self.name == "original":
             return 1.0, 1.0
         across, down = (1000, 1000)
         if self.name == "resized":
-            across, down = seen_size(width, height, self.min_pixels, self.max_pixels)
+            handed = shrunk_size(width, height, limit) if limit else (width, height)
+            across, down = seen_size(*handed, self.min_pixels, self.max_pixels)
         return across / width, down / height
 
 

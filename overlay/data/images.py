@@ -16,11 +16,16 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from overlay.action.space import Scale, seen_size
+from overlay.action.space import Scale, shrunk_size
 from overlay.errors import DataError
 from overlay.prompt.style import PromptStyle
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a bad file
+LONGEST = 200  # times the shorter side, of an image that a processor takes
+
+
+class WrongShape(ValueError):
+    """An image that decodes and that a model's processor refuses."""
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -34,6 +39,8 @@ def wrong_with(error: Exception) -> str:
         return "image not found"
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
+    if isinstance(error, WrongShape):
+        return str(error)
     return f"image does not decode: {error}"
 
 
@@ -45,10 +52,17 @@ def _named(path: str | os.PathLike, source: str) -> Iterator[None]:
         raise DataError(f"{source}: {wrong_with(error)}: {path}".removeprefix(": ")) from error
 
 
+def fitting(size: tuple[int, int]) -> tuple[int, int]:
+    """The size, when Qwen-VL's processors take an image of it; they raise in the middle of a run otherwise."""
+    if max(size) > LONGEST * min(size):
+        raise WrongShape(f"image of {size[0]}x{size[1]} is over {LONGEST} times as long as wide: no processor takes it")
+    return size
+
+
 @lru_cache(maxsize=65536)
 def _header_size(path: str) -> tuple[int, int]:
     with Image.open(path) as image:
-        return image.size
+        return fitting(image.size)
 
 
 def size_of(path: str, source: str = "") -> tuple[int, int]:
@@ -73,7 +87,7 @@ def open_image(path: str | os.PathLike, source: str = "", max_pixels: int = 0) -
             whole = rgb(image)
         if not max_pixels:
             return whole
-        return whole.resize(seen_size(*whole.size, 0, max_pixels), Image.Resampling.BICUBIC)
+        return whole.resize(shrunk_size(*whole.size, max_pixels), Image.Resampling.BICUBIC)
 
 
 def open_once(opened: dict, paths: list[str], source: str, max_pixels: int = 0) -> list[Image.Image]:
@@ -101,7 +115,7 @@ def check_image(path: str | os.PathLike, decode: bool) -> tuple[tuple[int, int] 
         with Image.open(path) as image:
             if decode:
                 image.load()
-            return image.size, ""
+            return fitting(image.size), ""
     except UNREADABLE as error:
         return None, wrong_with(error)
 

@@ -5,7 +5,7 @@ from typing import Any
 from datasets import Dataset
 from tqdm import tqdm
 
-from overlay.action.space import seen_size
+from overlay.action.space import seen_size, shrunk_size
 from overlay.data.images import size_of
 from overlay.prompt.style import PromptStyle
 
@@ -13,12 +13,21 @@ BATCH = 512
 
 
 def image_tokens(width: int, height: int, processor: Any, max_pixels: int | None = None) -> int:
-    """Tokens of an image of width x height pixels, after the processor's own resize, or to `max_pixels`."""
+    """Tokens of an image of width x height pixels after the processor's own resize; `max_pixels`: after ours to that
+    limit before it."""
     images = processor.image_processor
     cell = images.patch_size * images.merge_size
-    limit = max_pixels or images.size["longest_edge"]
-    across, down = seen_size(width, height, images.size["shortest_edge"], limit, cell)
+    handed = shrunk_size(width, height, max_pixels) if max_pixels else (width, height)
+    across, down = seen_size(*handed, images.size["shortest_edge"], images.size["longest_edge"], cell)
     return across * down // cell**2
+
+
+def check_sizes(dataset: Dataset) -> None:
+    """DataError at the first row with an image that is missing, broken or of a shape that no processor takes."""
+    for batch in tqdm(dataset.iter(BATCH), total=-(-len(dataset) // BATCH), desc="image sizes", delay=2):
+        for paths, source in zip(batch["image"], batch["source"], strict=True):
+            for path in paths:
+                size_of(path, source)
 
 
 def prompt_lengths(dataset: Dataset, style: PromptStyle, processor: Any) -> list[int]:

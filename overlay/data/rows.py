@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from overlay.prompt.template import MARK
+from overlay.prompt.template import MARK, RESERVED
 
 COLUMNS = ("id", "image", "problem", "solution", "accu_reward_method", "source")
 
@@ -21,11 +21,11 @@ def _images(row: dict) -> list[str]:
     images = row.get("image")
     if images is None:
         return []
-    if isinstance(images, str):
+    if isinstance(images, str) and images:
         return [images]
     if isinstance(images, list) and all(isinstance(path, str) and path for path in images):
         return images
-    raise RowError("'image' is neither a path nor a list of paths")
+    raise RowError("'image' is neither a path nor a list of paths (leave it out where there is none)")
 
 
 def _turn(row: dict, position: int, speaker: str) -> str:
@@ -54,6 +54,9 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         raise RowError("not a JSON object")
     images = _images(row)
     problem = _turn(row, 0, "human")
+    for mark in RESERVED:
+        if mark != MARK and mark in problem:
+            raise RowError(f"the question holds {mark}, which the chat template takes for its own")
     marks = problem.count(MARK)
     if marks == 0 and images:
         problem = MARK * len(images) + problem

@@ -13,6 +13,7 @@ from datasets import Dataset
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_rows
+from overlay.data.lengths import check_sizes
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
 
@@ -43,6 +44,22 @@ def held_out_files(args: Any) -> tuple[str, str, str | None] | None:
     return args.eval_data_file_paths, folders, spread(args.eval_reward_method, args.reward_method)
 
 
+def prompts_of_a_step(training: Any) -> int:
+    """How many prompts one step of the trainer takes, on all its processes."""
+    own = training.per_device_train_batch_size * training.world_size * training.gradient_accumulation_steps
+    completions = getattr(training, "generation_batch_size", None) or own
+    return completions // training.num_generations
+
+
+def check_enough(rows: int, prompts: int) -> None:
+    """SettingError when there are fewer training rows than one step takes: nothing would be trained."""
+    if rows < prompts:
+        raise SettingError(
+            f"{rows} training rows, but one step takes {prompts} prompts: give more rows, or lower the batch, "
+            "--gradient_accumulation_steps or the number of processes"
+        )
+
+
 def prepare(
     args: Any,
     training: Any,
@@ -67,10 +84,14 @@ def prepare(
         limit = training.max_prompt_length, args.overlong, training.process_index
         made = processor()
         rows = {name: fit(part, style, made, *limit) for name, part in rows.items()}
+    elif training.process_index == 0:  # the others end with it
+        for part in rows.values():
+            check_sizes(part)
     if args.val_split_ratio:
         parts = rows["train"].train_test_split(test_size=args.val_split_ratio, seed=training.seed)
         rows = {"train": parts["train"]}
         if training.eval_strategy != "no":
             rows["held_out"] = parts["test"]
+    check_enough(len(rows["train"]), prompts_of_a_step(training))
     views = {name: as_rows(part, style, answer_tags) for name, part in rows.items()}
     return Splits(views["train"], views.get("held_out"), frozenset(used))

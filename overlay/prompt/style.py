@@ -1,6 +1,6 @@
 """How a row's text becomes a prompt, and how the model counts coordinates in it. Reads no file, loads no torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from overlay.action.space import NOTES, ORIGINAL, Scale, Space
@@ -40,5 +40,4 @@ class PromptStyle:
 
     def scale(self, size: tuple[int, int], max_pixels: int = 0) -> Scale:
         """Scale of a screen of `size` (width, height) pixels; `max_pixels` where its row has a limit of its own."""
-        space = replace(self.space, max_pixels=max_pixels) if max_pixels else self.space
-        return space.scale(*size)
+        return self.space.scale(*size, max_pixels)

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
-from overlay.errors import SettingError
+from overlay.data.splits import check_enough
 
 
 class GroupSampler(Sampler[int]):
@@ -23,11 +23,7 @@ class GroupSampler(Sampler[int]):
         self.rows, self.prompts, self.copies, self.repeats = len(data), prompts, copies, repeats
         self.seed, self.shuffle = seed, shuffle
         self.epoch = 0
-        if self.rows < prompts:
-            raise SettingError(
-                f"{self.rows} training rows, but one step takes {prompts} prompts: give more rows, or lower the batch, "
-                "--gradient_accumulation_steps or the number of processes"
-            )
+        check_enough(self.rows, prompts)
 
     @classmethod
     def like(cls, theirs: Any) -> "GroupSampler":

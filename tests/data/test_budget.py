@@ -7,8 +7,8 @@ from overlay.action.space import Space, seen_size
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_examples, as_rows
-from overlay.data.images import open_images
-from overlay.data.lengths import prompt_lengths
+from overlay.data.images import open_image, open_images
+from overlay.data.lengths import image_tokens, prompt_lengths
 from overlay.demo.run import TASKS
 from overlay.errors import DataError, SettingError
 from overlay.model.processor import load_processor
@@ -96,3 +96,17 @@ def test_it_is_decided_once(rows, processor, monkeypatch):
     first = fit(rows, STYLE, processor, 500, "filter")["source"][:]
     monkeypatch.setattr("overlay.data.budget.prompt_lengths", lambda *a: pytest.fail("measured again"))
     assert fit(rows, STYLE, processor, 500, "filter", rank=1)["source"][:] == first
+
+
+@pytest.mark.parametrize(("width", "height"), [(10, 1200), (1500, 12), (336, 772), (40, 40), (1080, 2400)])
+@pytest.mark.parametrize("limit", [3136, 200_000])
+@pytest.mark.parametrize("least", [784, 150_000])
+def test_a_shrunk_image_has_the_tokens_that_were_counted(width, height, limit, least, tiny_model_dir, tmp_path):
+    """Narrow ones too, and where --min_pixels makes the processor enlarge what was shrunk."""
+    processor = load_processor(str(tiny_model_dir), least, 500_000)
+    Image.effect_noise((width, height), 90).convert("RGB").save(tmp_path / "screen.png")
+    image = open_image(str(tmp_path / "screen.png"), "rows.jsonl:1", limit)
+    grid = processor.image_processor(images=[image], return_tensors="pt")["image_grid_thw"][0]
+    assert image_tokens(width, height, processor, limit) == int(grid.prod()) // 4
+    sx, sy = Space("resized", least, 500_000).scale(width, height, limit)
+    assert (round(sx * width), round(sy * height)) == (int(grid[2]) * 14, int(grid[1]) * 14)

@@ -85,3 +85,12 @@ def test_bytes_stay_what_they_are(folder):
     (folder / "cut.webp").write_bytes((folder / "other.webp").read_bytes()[:-8])
     with pytest.raises(DataError, match=r"cut\.webp$"):
         images.read_png_or_jpeg(folder / "cut.webp")
+
+
+def test_a_shape_that_no_processor_takes_is_named_before_training(tmp_path):
+    Image.new("RGB", (4000, 10)).save(tmp_path / "strip.png")
+    with pytest.raises(DataError, match=r"rows\.jsonl:7: image of 4000x10 is over 200 times as long as wide"):
+        images.size_of(str(tmp_path / "strip.png"), "rows.jsonl:7")
+    assert images.check_image(tmp_path / "strip.png", decode=True)[1].startswith("image of 4000x10")
+    Image.new("RGB", (2000, 10)).save(tmp_path / "line.png")
+    assert images.size_of(str(tmp_path / "line.png")) == (2000, 10)
