@@ -41,16 +41,18 @@ fi
 [[ ":$METHOD:" != *:llm:* || (-n "$JUDGE_MODEL" && -n "${OPENAI_API_BASE:-}") ]] ||
   fail "METHOD=$METHOD asks a judge: set JUDGE_MODEL and OPENAI_API_BASE (and OPENAI_API_KEY)"
 
+# DeepSpeed keeps 32-bit weights beside those of 16 bits; plain data parallelism does not, and would round steps away.
+if [[ -n "$DEEPSPEED" ]]; then dtype=bfloat16; else dtype=float32; fi
 case "$BACKEND" in
   vlm-r1)
     [[ -e VLM-R1/.git || -e VLM-R1/.patched ]] || fail "VLM-R1/ is empty: make patch fetches it, BACKEND=trl does without it"
     [[ "$(python -m overlay.patching status)" == *": applied "* ]] || fail "the patches are not on VLM-R1/: make patch"
     export PYTHONPATH="$root/VLM-R1/src/open-r1-multimodal/src:$root${PYTHONPATH:+:$PYTHONPATH}"
     program=(VLM-R1/src/open-r1-multimodal/src/open_r1/grpo_jsonl.py --dataset_name none
-      --attn_implementation "$ATTENTION" --torch_dtype bfloat16)
+      --attn_implementation "$ATTENTION" --torch_dtype "$dtype")
     ;;
   trl)
-    program=(-m overlay.backends.trl.train --attn_implementation "$ATTENTION" --dtype bfloat16)
+    program=(-m overlay.backends.trl.train --attn_implementation "$ATTENTION" --dtype "$dtype")
     ;;
   *) fail "BACKEND=$BACKEND is neither vlm-r1 nor trl" ;;
 esac

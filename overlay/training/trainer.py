@@ -23,6 +23,7 @@ from overlay.training.buffer import Buffer
 from overlay.training.checkpoints import Checkpoints
 from overlay.training.heartbeat import Beats, Heartbeat
 from overlay.training.judge_watch import JudgeWatch
+from overlay.training.precision import check_precision
 from overlay.training.recorder import HandOver, Recorder, statistics
 from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
@@ -55,6 +56,7 @@ class GuiTrainer(Base):
         self.heartbeat: Heartbeat | None = None
         self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
         super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
+        check_precision(self.model, self.is_deepspeed_enabled or self.is_fsdp_enabled)
         for index, model in enumerate(self.reward_funcs):
             if isinstance(model, torch.nn.Module):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
