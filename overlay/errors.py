@@ -76,6 +76,12 @@ class RunStopped(UserError, SystemExit):
     status = 1
 
 
+class Finished(UserError, SystemExit):
+    """There is nothing left to do; the message says what is there already."""
+
+    status = 0
+
+
 def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:
     """Decorate a command line's `main(argv) -> status`: a UserError, a path that cannot be read or written, or one of
     `more` becomes one line on standard error, `program: message`, and a status; so does Ctrl-C.
@@ -114,8 +120,6 @@ def foreign_script() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if isinstance(error, SystemExit):
-            raise
         raise SystemExit(_tell("overlay", error, error.status)) from error
 
 

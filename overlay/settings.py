@@ -33,6 +33,10 @@ class RowArguments:
         default="fail",
         metadata={"help": "Prompts over --max_prompt_length: fail, filter (leave out), or shrink (their images)."},
     )
+    resume_changed: bool = field(
+        default=False,
+        metadata={"help": "Go on from the checkpoint in --output_dir although it is of a run with other settings."},
+    )
     eval_data_file_paths: str | None = field(
         default=None, metadata={"help": "Held-out data files for --eval_strategy, separated by ':'."}
     )

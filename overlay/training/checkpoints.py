@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from transformers import TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
-from overlay.errors import RunStopped
+from overlay.errors import Finished, RunStopped
 
 ASIDE = ".saving"
 PARTS = "overlay_state.json"  # in a checkpoint: state of the parts below, by name
@@ -67,6 +67,22 @@ class Checkpoints:
                 then = "cannot resume" if deepspeed else "resumes with a fresh optimizer and schedule"
                 print(f"--save_only_model true: no optimizer is saved; a run that ends early {then}", file=sys.stderr)
         return self.resumed_from
+
+    def finished(self) -> bool:
+        """Whether the checkpoint that the run starts from is its last. Finished is raised when the model stands in
+        output_dir as well."""
+        state = Path(self.resumed_from or "") / "trainer_state.json"
+        if not self.resumed_from or not state.is_file():
+            return False
+        values = json.loads(state.read_text(encoding="utf-8"))
+        last = self.args.max_steps if self.args.max_steps > 0 else values["max_steps"]
+        if values["global_step"] < last:
+            return False
+        root = Path(self.args.output_dir)
+        saved = [root / name for name in ("config.json", "adapter_config.json") if (root / name).is_file()]
+        if saved and max(file.stat().st_mtime for file in saved) >= state.stat().st_mtime:
+            raise Finished(f"{root}: already finished, step {values['global_step']} of {last}; the model is there")
+        return True
 
     def folder(self, usual: str) -> str:
         """Where Trainer writes instead of into the `usual` folder."""

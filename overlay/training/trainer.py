@@ -203,6 +203,9 @@ class GuiTrainer(Base):
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Train as the base does, from where `Checkpoints.start` says; raises RunStopped when the run was stopped."""
         start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
+        if start and self.checkpoints.finished() and not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            self._load_from_checkpoint(start)  # the run was cut off before its model was saved
+            return None
         if start:
             self.buffer.load(Path(start))
         self.heartbeat = Heartbeat(self.args.ddp_timeout)

@@ -125,7 +125,7 @@ def test_resume_goes_on_with_the_synced_reference(flags, tmp_path, copy_of):
             assert not torch.equal(actual, untouched), name
     (first / "checkpoint-4" / "reference.pt").unlink()
     with pytest.raises(SettingError, match=r"reference\.pt is not there"):
-        train(flags(output_dir=first, max_steps=6, **settings))
+        train(flags(output_dir=first, max_steps=6, resume_changed="true", **settings))
 
 
 def test_a_run_starts_from_a_checkpoint_elsewhere_and_goes_on_from_its_own(flags, tmp_path, capfd):
@@ -133,7 +133,15 @@ def test_a_run_starts_from_a_checkpoint_elsewhere_and_goes_on_from_its_own(flags
     whole = train(flags(output_dir=tmp_path / "whole", **settings))
     start = tmp_path / "whole" / "checkpoint-2"
     for steps in (4, 6):  # the second time the run has a checkpoint of its own
-        second = train(flags(output_dir=tmp_path / "own", max_steps=steps, resume_from_checkpoint=start, **settings))
+        second = train(
+            flags(
+                output_dir=tmp_path / "own",
+                max_steps=steps,
+                resume_changed="true",
+                resume_from_checkpoint=start,
+                **settings,
+            )
+        )
     first, again = (line for line in capfd.readouterr().err.splitlines() if line.startswith("resuming from "))
     assert first == f"resuming from {start}"
     assert again == f"resuming from {tmp_path / 'own' / 'checkpoint-4'}"

@@ -28,6 +28,7 @@ from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS, judged_by
 from overlay.rewards.judge.client import Judge
 from overlay.settings import DataArguments, JudgeArguments
+from overlay.training.identity import check_identity, settings_of
 from overlay.training.judge_watch import judge_for
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
@@ -72,6 +73,8 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     processor = cache(partial(training_processor, model.model_name_or_path, data.min_pixels, data.max_pixels))
     methods = METHODS if "accuracy" in data.reward_funcs else None
     splits = prepare(data, args, prompt_style(data), processor, methods)
+    settings = settings_of(data, args, model)
+    check_identity(args.output_dir, settings, data.resume_changed, args.process_index == 0)
     asked = judge_for(judge, splits.methods)
     if args.use_vllm:
         check_pixels(model.model_name_or_path, processor())

@@ -25,6 +25,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.prompt.template import load_template
     from overlay.refused import refuse
     from overlay.rewards.accuracy import METHODS
+    from overlay.training.identity import check_identity, settings_of
     from overlay.training.judge_watch import judge_for
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
@@ -38,6 +39,9 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
             style = PromptStyle(images_first=True, question_template=question_template, space=space)
         processor = partial(training_processor, model_args.model_name_or_path, *pixels)
         splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
+        settings = settings_of(script_args, training_args, model_args)
+        own = training_args.process_index == 0
+        check_identity(training_args.output_dir, settings, script_args.resume_changed, own)
         judge = judge_for(script_args, splits.methods)
     script_args.val_split_ratio = 0.0
     return splits.train, trainer_maker(script_args, splits.held_out, judge)
