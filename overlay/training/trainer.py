@@ -29,7 +29,7 @@ from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.rollout_file import RolloutFile
 from overlay.training.sampler import Epochs, GroupSampler
-from overlay.training.stop import Stop, refuse
+from overlay.training.stop import Stop, close_at_exit, refuse
 from overlay.training.weights import load_weights
 
 Base: Any = object  # what stands behind the mixin is TRL's trainer or VLM-R1's
@@ -215,6 +215,7 @@ class GuiTrainer(Base):
         finally:
             self.heartbeat.stop()
             self.remove_callback(Beats)
+        close_at_exit()
         if self.stop.reason:
             raise RunStopped(self.stop.reason)
         return result
