@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "rollouts"
+COLUMNS = ("source", "image_path", "problem", "solution", "coordinate_scale", "accu_reward_method")
 
 
 class RolloutFile:
@@ -28,6 +29,27 @@ class RolloutFile:
         for record in records:
             line = json.dumps(record, ensure_ascii=True, default=str)  # escaped: lone surrogates are no UTF-8
             self.handler.emit(LogRecord("rollouts", INFO, "", 0, line, None, None))
+
+
+def records_of(
+    about: dict[str, Any],
+    rows: list[dict[str, Any]],
+    texts: list[str],
+    scores: dict[str, list[float | None]],
+    advantages: list[float],
+) -> list[dict[str, Any]]:
+    """What is kept of a batch's completions: `about` all of them (step, mode), each one's row, text, scores by reward
+    and advantage."""
+    return [
+        {
+            **about,
+            **{name: row.get(name) for name in COLUMNS},
+            "completion": text,
+            "rewards": {name: values[n] for name, values in scores.items()},
+            "advantage": advantages[n],
+        }
+        for n, (row, text) in enumerate(zip(rows, texts, strict=True))
+    ]
 
 
 def clean(score: float | None) -> float | None:

@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from transformers import trainer_utils
 
-from overlay.action.action import parse_action
 from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
-from overlay.metrics.flags import measure
 from overlay.model.vision import keep_in_step, leave_out_no_images
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
@@ -24,16 +22,16 @@ from overlay.training.checkpoints import Checkpoints
 from overlay.training.heartbeat import Beats, Heartbeat
 from overlay.training.judge_watch import JudgeWatch
 from overlay.training.precision import check_precision
+from overlay.training.rates import Rates
 from overlay.training.recorder import HandOver, Recorder, statistics
 from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
-from overlay.training.rollout_file import RolloutFile
+from overlay.training.rollout_file import RolloutFile, records_of
 from overlay.training.sampler import Epochs, GroupSampler
 from overlay.training.stop import Stop, close_at_exit, refuse
 from overlay.training.weights import load_weights
 
 Base: Any = object  # what stands behind the mixin is TRL's trainer or VLM-R1's
-COLUMNS = ("source", "image_path", "problem", "solution", "coordinate_scale", "accu_reward_method")
 
 
 class GuiTrainer(Base):
@@ -66,7 +64,7 @@ class GuiTrainer(Base):
         self.checkpoints.additions.append(self.buffer.save)
         self.stop = Stop()
         self.add_callback(self.stop)
-        self._rates: dict[str, list[float]] = {}
+        self.rates = Rates(self._gathered)
         self._rows: list[dict[str, Any]] = []
         self.rollouts = None
         if self.options.rollout_log_mb:
@@ -109,7 +107,7 @@ class GuiTrainer(Base):
         if self.rollouts is not None:
             self.rollouts.write(records)
         if not self.model.training:
-            self._record_scores(records)
+            self.rates.add(records)
 
     # One batch.
 
@@ -140,7 +138,11 @@ class GuiTrainer(Base):
         for name, scores in self.recorder.components().items():
             self.record_component(name, statistics(self._gathered(scores), self.group_size))
         if self.rollouts is not None or not self.model.training or self.args.log_completions:
-            self.keep_records(self._records(inputs, result))
+            texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
+            mode = "train" if self.model.training else "eval"
+            advantages = result["advantages"].tolist()
+            about = {"step": self.state.global_step, "mode": mode}
+            self.keep_records(records_of(about, inputs, texts, self.recorder.scores, advantages))
         if self.judge_watch is not None:
             metrics, reason = self.judge_watch.look(self.state.global_step)
             for name, value in metrics.items():
@@ -166,37 +168,6 @@ class GuiTrainer(Base):
 
     def _gathered(self, values: torch.Tensor) -> torch.Tensor:
         return self.accelerator.gather(values.to(self.accelerator.device))
-
-    def _records(self, inputs: list[dict[str, Any]], result: dict[str, Any]) -> list[dict[str, Any]]:
-        """What the rollout file holds of each completion."""
-        texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
-        advantages = result["advantages"].tolist()
-        return [
-            {
-                "step": self.state.global_step,
-                "mode": "train" if self.model.training else "eval",
-                **{name: row.get(name) for name in COLUMNS},
-                "completion": text,
-                "rewards": {name: scores[n] for name, scores in self.recorder.scores.items()},
-                "advantage": advantages[n],
-            }
-            for n, (row, text) in enumerate(zip(inputs, texts, strict=True))
-        ]
-
-    def _record_scores(self, records: list[dict[str, Any]]) -> None:
-        """Metrics of an evaluation's sampled answers, over the rows whose gold is an action: rule `box`."""
-        scored = [record for record in records if parse_action(record["solution"] or "") is not None]
-        metrics = measure([record["completion"] for record in scored], [record["solution"] for record in scored])
-        local = torch.tensor([[metric.value * metric.n, metric.n] for metric in metrics.values()], dtype=torch.float32)
-        sums = self._gathered(local[None]).sum(0).tolist()
-        for name, (right, rows) in zip(metrics, sums, strict=True):
-            before = self._rates.get(name, [0.0, 0.0])
-            self._rates[name] = [before[0] + right, before[1] + rows]
-
-    def take_rates(self) -> dict[str, float]:
-        """Rates of the evaluation that ends, over all rows of all ranks that each is about."""
-        rates, self._rates = self._rates, {}
-        return {name: right / rows for name, (right, rows) in rates.items() if rows}
 
     # The run.
 

@@ -117,7 +117,7 @@ def test_rates_of_an_evaluation_are_over_its_rows(backend, flags, vlm_r1_trainer
     else:
         trainer = vlm_r1_trainer([lengths])
     for batch in batches:
-        trainer._record_scores([{"completion": f"<answer>{text}</answer>", "solution": gold} for text, gold in batch])
+        trainer.rates.add([{"completion": f"<answer>{text}</answer>", "solution": gold} for text, gold in batch])
     logs = {"eval_loss": 0.0}
     trainer.log(logs)
     assert logs["eval_step_success_rate"] == 1 / 8

@@ -40,7 +40,7 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
         """TRL's; the rates of an evaluation are those of all its rows."""
         if any(name.startswith("eval_") for name in logs):
             # In place: Trainer looks for --metric_for_best_model in the same dict.
-            logs.update({f"eval_{name}": value for name, value in self.take_rates().items()})
+            logs.update({f"eval_{name}": value for name, value in self.rates.take().items()})
         super().log(logs, *args, **kwargs)
 
     def reuses_batch(self) -> bool:

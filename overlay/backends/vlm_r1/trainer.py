@@ -164,7 +164,7 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
             return
         means = {name: sum(values) / len(values) for name, values in self._eval_metrics.items()}
         # In place: Trainer looks for --metric_for_best_model in the same dict.
-        logs.update({prefix + name: value for name, value in (means | self.take_rates()).items()})
+        logs.update({prefix + name: value for name, value in (means | self.rates.take()).items()})
         train_metrics, self._metrics, self._eval_metrics = self._metrics, defaultdict(list), defaultdict(list)
         super().log(logs, *args)
         self._metrics = train_metrics
