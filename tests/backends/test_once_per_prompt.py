@@ -94,7 +94,7 @@ def test_an_image_is_opened_once_and_a_missing_one_names_its_row(batch, tmp_path
     _, rows = batch
     opened = []
     monkeypatch.setattr(
-        "overlay.data.examples.open_image", lambda path, source, limit: opened.append(path) or SimpleNamespace()
+        "overlay.data.images.open_image", lambda path, source, limit: opened.append(path) or SimpleNamespace()
     )
     open_images(rows)
     assert len(opened) == len(set(opened)) == 3
