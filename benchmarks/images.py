@@ -1,7 +1,6 @@
 """A prompt's images for a whole group: ours (once) against upstream's way (once for each generation).
 
-Upstream's side is its own `prepare_model_inputs`, fed as its trainer feeds it: every copy's image opened anew. (The
-patch there changes what it returns beside the tensors, not the work.)
+Upstream's side is its own `prepare_model_inputs`, fed as its trainer feeds it: every copy's image opened anew.
 """
 
 import contextlib
@@ -16,7 +15,7 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from benchmarks.measure import measure
-from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt
+from overlay.backends.vlm_r1.module import OncePerPrompt
 from overlay.data.images import open_images
 from overlay.demo.tiny_model import build_processor
 from overlay.patching.submodule import Submodule
@@ -65,6 +64,7 @@ def ours(source: str, folder: str):
     open_images(rows)
     images = [image for row in rows for image in row["image"]]
     inputs, _ = OncePerPrompt(qwen_module(source)).prepare_model_inputs(processor, texts, images, **OPTIONS)
+    inputs.pop("prompt_length")  # for our log-prob pass
     return inputs
 
 

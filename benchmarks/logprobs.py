@@ -13,6 +13,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from benchmarks.measure import measure
+from overlay.backends.vlm_r1.repairs import Repaired
 from overlay.patching.submodule import Submodule
 
 PROMPT, COMPLETION, VOCABULARY, BATCH = 3000, 128, 151_936, 2
@@ -49,9 +50,10 @@ def _pass(cls: type, prompt: int) -> torch.Tensor:
     ids = torch.randint(VOCABULARY, (BATCH, prompt + COMPLETION))
     accelerator = SimpleNamespace(unwrap_model=lambda wrapped: wrapped)
     args = SimpleNamespace(temperature=1.0)
-    trainer = SimpleNamespace(accelerator=accelerator, args=args, _completion_length=COMPLETION)
+    trainer = SimpleNamespace(accelerator=accelerator, args=args)
+    more = {"prompt_length": prompt} if issubclass(cls, Repaired) else {}
     with torch.no_grad():
-        log_probs = cls._get_per_token_logps(trainer, model, ids, torch.ones_like(ids))
+        log_probs = cls._get_per_token_logps(trainer, model, ids, torch.ones_like(ids), **more)
     return log_probs[:, prompt - 1 :]
 
 

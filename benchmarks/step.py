@@ -1,8 +1,8 @@
 """A whole GRPO step: patched VLM-R1 against upstream with only the repairs that it needs to run.
 
 Generation, reference pass, rewards, policy pass, backward and optimizer on prompts with two images, with Qwen2.5's
-vocabulary on a tiny body, in fp32 on the CPU. Upstream's side has the series without its hooks. Both train on the same
-rows from the same weights.
+vocabulary on a tiny body, in fp32 on the CPU. Upstream's side has the series without its hooks, and `Repaired`. Both
+train on the same rows from the same weights.
 
     python -m benchmarks.run step      prints the table and draws runs/bench/step.png
 """
@@ -23,6 +23,7 @@ from PIL import Image
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.measure import measure
+from overlay.backends.vlm_r1.repairs import Repaired
 from overlay.demo.tiny_model import build_model, build_processor
 from overlay.patching.submodule import Submodule
 
@@ -67,7 +68,7 @@ def prepare(side: str, folder: str, prompt: str, generations: str, images: str) 
         num_generations=int(generations), max_completion_length=COMPLETION, max_steps=1, bf16=False, report_to="none",
         save_strategy="no", disable_tqdm=True, logging_strategy="no",
     )  # fmt: skip
-    cls = VLMGRPOTrainer
+    cls = type("RepairedVLMGRPOTrainer", (Repaired, VLMGRPOTrainer), {})
     if side != "upstream":
         from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer as cls
     with contextlib.redirect_stdout(io.StringIO()):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import transformers
 import trl
+from trl import TrlParser
 
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.vlm_r1 import hooks
@@ -81,7 +82,8 @@ def classes(upstream: Path | None) -> list[type]:
         sys.path.insert(0, str(upstream / "src"))
     from open_r1 import grpo_jsonl as script
 
-    return [hooks.script_arguments(script.GRPOScriptArguments), script.GRPOConfig, script.GRPOModelConfig]
+    own = script.GRPOScriptArguments, script.GRPOConfig, script.GRPOModelConfig
+    return list(hooks.parser(TrlParser, *own).dataclass_types)
 
 
 def statuses(backend: str, upstream: Path | None) -> dict[str, str]:

@@ -6,28 +6,30 @@ import pytest
 import torch
 from PIL import Image
 
-from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt
+from overlay.backends.vlm_r1.module import Module, OncePerPrompt
 from overlay.data.images import open_images
 from overlay.errors import DataError
 from overlay.model.processor import load_processor
 from overlay.prompt.style import PromptStyle
 
 
-class Module:
-    """A module class in upstream's form: one processor call, one grid entry for each sample."""
+class Upstream:
+    """A module class in upstream's form: one processor call, one grid entry for each image."""
 
     name = "qwen"
 
     def __init__(self):
         self.seen = []
 
+    def get_custom_multimodal_keywords(self):
+        return ["pixel_values", "image_grid_thw"]
+
     def prepare_model_inputs(self, processor, prompts_text, images, **options):
         self.seen.append((len(prompts_text), len(images)))
         if not images:
             return processor(text=prompts_text, **options), None
         inputs = processor(text=prompts_text, images=images, **options)
-        counts = [text.count(processor.image_token) for text in prompts_text]
-        return inputs, [{"image_grid_thw": grid} for grid in inputs["image_grid_thw"].split(counts)]
+        return inputs, [{"image_grid_thw": grid} for grid in inputs["image_grid_thw"]]
 
 
 OPTIONS = {"return_tensors": "pt", "padding": True, "padding_side": "left", "add_special_tokens": False}
@@ -57,11 +59,12 @@ def test_tensors_are_those_of_a_call_with_every_copy(batch):
     open_images(rows)
     texts = texts_of(processor, rows)
     images = [image for row in rows for image in row["image"]]
-    expected, extra = Module().prepare_model_inputs(processor, texts, images, **OPTIONS)
-    module = Module()
+    expected, extra = Module(Upstream()).prepare_model_inputs(processor, texts, images, **OPTIONS)
+    module = Upstream()
     actual, own = OncePerPrompt(module).prepare_model_inputs(processor, texts, images, **OPTIONS)
     assert module.seen == [(3, 3)]  # three prompts, three images, in one call
     assert expected.keys() == actual.keys()
+    assert expected.pop("prompt_length") == actual.pop("prompt_length") == actual["input_ids"].shape[1]
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
     assert all(torch.equal(a["image_grid_thw"], b["image_grid_thw"]) for a, b in zip(extra, own, strict=True))
     assert own[0] is not own[1]  # the trainer writes into them
@@ -71,7 +74,7 @@ def test_without_copies_or_without_images_the_module_is_simply_called(batch):
     processor, rows = batch
     text_only = [row for row in rows if not row["image_path"]]
     texts = texts_of(processor, text_only)
-    once = OncePerPrompt(Module())
+    once = OncePerPrompt(Upstream())
     inputs, extra = once.prepare_model_inputs(processor, texts, [], **OPTIONS)
     assert extra is None
     assert inputs["input_ids"].shape[0] == 2
@@ -84,7 +87,7 @@ def test_equal_texts_with_other_images_are_other_prompts(batch, tmp_path):
     other = {**row, "image_path": [str(tmp_path / "b.png")]}
     pair = [row, other]
     open_images(pair)
-    module = Module()
+    module = Upstream()
     images = [image for each in pair for image in each["image"]]
     OncePerPrompt(module).prepare_model_inputs(processor, texts_of(processor, pair), images, **OPTIONS)
     assert module.seen == [(2, 2)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from overlay.backends.trl.arguments import TrainArguments
@@ -35,6 +36,8 @@ def test_two_ranks_on_rows_of_no_one_and_two_images(upstream, tiny_model_dir, mi
     )  # fmt: skip
     assert healthy(log)
     assert generates(tmp_path / "run" / "checkpoint-2")
+    weights = load_file(tmp_path / "run" / "checkpoint-2" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}  # --torch_dtype
     # Evaluation has its own metrics, and training's log has none of them.
     evaluations = [entry for entry in log if "eval_reward" in entry]
     assert len(evaluations) == 2
@@ -101,6 +104,7 @@ def test_log_probs_are_those_of_generation_and_of_trl(trainer):
     actual = result["old_per_token_logps"]
     assert (actual - expected)[mask].abs().max() < 1e-5
 
+    assert result["multimodal_inputs"].pop("prompt_length") == result["prompt_ids"].shape[1]  # ours, not the model's
     # TRL's own pass over the same tokens and pixels, by its own trainer on the same weights.
     trl = GuiGRPOTrainer(
         model=str(Path(trainer.args.output_dir) / "renamed"),

@@ -26,6 +26,7 @@ def test_sampling_settings_reach_generation_and_the_log_probs(vlm_r1_trainer):
     result = trainer._generate_and_score_completions(rows, trainer.model)
     ids = torch.cat([result["prompt_ids"], result["completion_ids"]], 1)
     mask = torch.cat([result["prompt_mask"], result["completion_mask"]], 1)
+    assert result["multimodal_inputs"].pop("prompt_length") == result["prompt_ids"].shape[1]  # ours, not the model's
     with torch.no_grad():
         logits = trainer.model(input_ids=ids, attention_mask=mask, **result["multimodal_inputs"]).logits
     length = result["completion_ids"].size(1)

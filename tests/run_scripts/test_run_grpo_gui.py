@@ -64,8 +64,8 @@ def test_every_flag_of_the_vlm_r1_command_is_known(tmp_path, monkeypatch):
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DRY_RUN": "1"},
     )  # fmt: skip
     line = flags_of(done, "VLM-R1/src/open-r1-multimodal/src/open_r1/grpo_jsonl.py")
-    script = hooks.script_arguments(grpo_jsonl.GRPOScriptArguments)
-    parser = TrlParser((script, grpo_jsonl.GRPOConfig, grpo_jsonl.GRPOModelConfig))
+    own = grpo_jsonl.GRPOScriptArguments, grpo_jsonl.GRPOConfig, grpo_jsonl.GRPOModelConfig
+    parser = hooks.parser(TrlParser, *own)
     values, unknown = ArgumentParser.parse_known_args(parser, line)
     assert unknown == []
     assert values.task_type == "gui"

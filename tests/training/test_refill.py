@@ -78,8 +78,6 @@ def test_vlm_r1_fills_its_batch(vlm_r1_trainer):
     assert trainer._metrics["dynamic_sampling/dull_groups"] == [0.0]
     assert trainer._metrics["dynamic_sampling/batches"][0] >= 1
     # The merged batch is one that the model can be trained on: its log-probs are those of the batch on its own.
-    kept = result["prompt_mask"].size(1), result["completion_ids"].size(1)
-    trainer._completion_length = kept[1]
     ids = torch.cat([result["prompt_ids"], result["completion_ids"]], 1)
     mask = torch.cat([result["prompt_mask"], result["completion_mask"]], 1)
     with torch.no_grad():

@@ -10,10 +10,26 @@ from typing import Any
 from overlay.errors import foreign_script
 
 
+def by_model_type(get_vlm_module: Callable[[str], type]) -> Callable[[str], type]:
+    """Upstream's choice of a module class, made by the model's config."""
+    from overlay.backends.vlm_r1 import script
+
+    return script.by_model_type(get_vlm_module)
+
+
+def parser(upstream: type, *arguments: type) -> Any:
+    """Upstream's parser of its three argument classes (script, trainer, model), with the flags of this project and
+    `--torch_dtype`, and a prompt budget only when one is asked for."""
+    from overlay.backends.vlm_r1 import script
+
+    own, trainer, model = arguments
+    return script.without_prompt_budget(upstream((script_arguments(own), trainer, script.model_arguments(model))))
+
+
 def prepare(script_args: Any, question_template: str, training_args: Any, model_args: Any) -> tuple[Any, Callable]:
     """(training rows, what makes the trainer) from the stock script's own arguments. Held-out rows and the judge reach
-    the trainer from here, so the script's own split has nothing left to do. Settings that cannot be followed are
-    refused here.
+    the trainer from here, so the script's own split has nothing left to do (it has no seed: each rank would draw its
+    own rows). Settings that cannot be followed are refused here.
 
     Rows: prompt (messages), image_path (list), problem, solution (in `<answer>` tags), accu_reward_method, source.
     `--task_type gui` places images at their marks; the other types use upstream's template, images first.
@@ -44,10 +60,10 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         check_identity(training_args.output_dir, settings, script_args.resume_changed, own)
         judge = judge_for(script_args, splits.methods)
     script_args.val_split_ratio = 0.0
-    return splits.train, trainer_maker(script_args, splits.held_out, judge)
+    return splits.train, trainer_maker(script_args, model_args, splits.held_out, judge)
 
 
-def trainer_maker(script_args: Any, held_out: Any, judge: Any) -> Callable:
+def trainer_maker(script_args: Any, model_args: Any, held_out: Any, judge: Any) -> Callable:
     """What the script calls to make its trainer: ours, whose errors end the script with one line."""
     from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
     from overlay.rewards.accuracy import accuracy_reward, judged_by
@@ -58,6 +74,7 @@ def trainer_maker(script_args: Any, held_out: Any, judge: Any) -> Callable:
             reward_funcs = [judged_by(judge) if each is accuracy_reward else each for each in reward_funcs]
         if held_out is not None:
             settings["eval_dataset"] = held_out
+        settings["torch_dtype"] = model_args.torch_dtype  # the script drops what was asked for
         with foreign_script():
             trainer = GuiVLMGRPOTrainer(reward_funcs=reward_funcs, options=script_args, judge=judge, **settings)
         trainer.train = foreign_script()(trainer.train)
@@ -78,11 +95,12 @@ class Rewards(dict):
 def rewards(upstream: dict[str, Callable]) -> Rewards:
     """Upstream's registry with this project's rewards: `accuracy` with all methods, `gui_action`, `format_graded` and
     `format_scaled`. Upstream's own format, length and repetition keep their names."""
+    from overlay.backends.vlm_r1.script import repaired
     from overlay.rewards import REWARDS
 
     separate_debug_logs()
     own = {name: REWARDS[name] for name in ("accuracy", "gui_action", "format_scaled")}
-    return Rewards(upstream | own | {"format_graded": REWARDS["format"]})
+    return Rewards(repaired(upstream) | own | {"format_graded": REWARDS["format"]})
 
 
 def script_arguments(upstream: type) -> type:

@@ -1,5 +1,6 @@
-"""VLM-R1's trainer for GUI steps: the mixin, and what VLMGRPOTrainer lacks beside it: log-probs of the completion only,
-each prompt processed once, no sampled image tokens, evaluation, sampling settings, reference sync, loss types.
+"""VLM-R1's trainer for GUI steps: the mixin, the repairs, and what VLMGRPOTrainer lacks beside them: log-probs of the
+completion only, each prompt processed once, no sampled image tokens, evaluation, sampling settings, reference sync,
+loss types.
 
 Imported by the hook of the patched script, for it needs VLM-R1's package (`open_r1`).
 """
@@ -20,7 +21,8 @@ from trl.models import prepare_deepspeed
 from trl.trainer.callbacks import SyncRefModelCallback
 
 from overlay.backends.vlm_r1.losses import reduce_loss
-from overlay.backends.vlm_r1.once_per_prompt import OncePerPrompt
+from overlay.backends.vlm_r1.module import PROMPT_LENGTH, OncePerPrompt
+from overlay.backends.vlm_r1.repairs import Repaired, over_completion
 from overlay.errors import SettingError
 from overlay.model.processor import limit_pixels
 from overlay.settings import VlmTrainerOptions
@@ -31,7 +33,7 @@ from overlay.training.trainer import GuiTrainer
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "cache_implementation")
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-REPLACED = ("_get_per_token_logps", "_generate_and_score_completions", "compute_loss", "log")
+REPLACED = ("_get_per_token_logps", "_generate_and_score_completions", "_get_train_sampler", "compute_loss", "log")
 
 
 def must_have(base: type, names: tuple[str, ...]) -> type:
@@ -56,10 +58,11 @@ class Weighted:
         return [0.0 if score is None else weight * score for score in scores]
 
 
-class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
+class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED)):
     """VLMGRPOTrainer for GUI steps."""
 
     options: VlmTrainerOptions
+    module_class = OncePerPrompt
 
     def __init__(self, *, args: Any, reward_funcs: list[Any], **kwargs: Any):
         self._eval_metrics = defaultdict(list)
@@ -80,8 +83,7 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
         # A sampled image token would have no image: processor and model would then disagree on their number.
         tokens = {getattr(config, name, None) for name in IMAGE_TOKENS} - {None}
         self.generation_config.suppress_tokens = sorted(tokens) or None
-        if "image_grid_thw" in self.vlm_module.get_custom_multimodal_keywords():
-            self.vlm_module = OncePerPrompt(self.vlm_module)
+        if self.vlm_module.has_grids:
             limit_pixels(self.processing_class, kwargs.get("min_pixels"), kwargs.get("max_pixels"))
 
     def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
@@ -123,8 +125,19 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
         self.record(f"rewards/{name}/std", values["std"])
         self._metrics[f"rewards/{name}"][-1] = values["mean"]
 
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
+        """The mixin's; the loss reads from it where completions begin, which refilled prompts may have moved."""
+        result = super()._generate_and_score_completions(inputs, *model)
+        result["multimodal_inputs"][PROMPT_LENGTH] = result["prompt_ids"].size(1)
+        return result
+
     def _get_per_token_logps(
-        self, model: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor, **inputs: Any
+        self,
+        model: torch.nn.Module,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        prompt_length: int,
+        **inputs: Any,
     ) -> torch.Tensor:
         """Log-probabilities (B, L - 1) of each next token at the sampling temperature; exact for the completion, 0
         for the prompt.
@@ -132,7 +145,8 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
         The caller reads the completion's part only. Keeping just its logits saves the vocabulary-sized matrix of
         a long prompt; gather - logsumexp saves the copy that log_softmax makes.
         """
-        kept = self._completion_length
+        inputs = over_completion(inputs, input_ids.size(1))
+        kept = input_ids.size(1) - prompt_length
         if "logits_to_keep" in _forward_parameters(self.accelerator.unwrap_model(model)):
             logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept + 1, **inputs).logits
         else:
@@ -142,8 +156,7 @@ class GuiVLMGRPOTrainer(GuiTrainer, must_have(VLMGRPOTrainer, REPLACED)):
         for row, ids in zip(logits[:, :-1], targets, strict=True):  # one row at a time keeps the peak low
             row = row.float() / self.args.temperature
             rows.append(row.gather(1, ids[:, None])[:, 0] - row.logsumexp(-1))
-        prompt = input_ids.size(1) - 1 - kept
-        return torch.nn.functional.pad(torch.stack(rows), (prompt, 0))
+        return torch.nn.functional.pad(torch.stack(rows), (prompt_length - 1, 0))
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: list[dict[str, Any]], prediction_loss_only: bool, ignore_keys: Any = None
