@@ -158,9 +158,19 @@ patch-check: ## Check the series: headers, sizes, that it applies and compiles
 patch-refresh: ## Write the series anew; PATCH=<file name> takes the hand edits of VLM-R1/
 	$(PYTHON) -m overlay.patching refresh $(PATCH)
 
+.PHONY: patch-new
+patch-new: ## Make a new last patch of the hand edits of VLM-R1/: NAME=area-what
+	$(call need,NAME,area-what)
+	$(PYTHON) -m overlay.patching new "$(NAME)"
+
 .PHONY: upstream-check
 upstream-check: ## Apply the series to upstream's newest commit, in a temporary index
 	$(PYTHON) -m overlay.patching upstream-check
+
+.PHONY: upstream-move
+upstream-move: ## Take the pin and the series to another commit of upstream, staged: TO=<commit>
+	$(call need,TO,commit of upstream)
+	$(PYTHON) -m overlay.patching upstream-move "$(TO)"
 
 ##@ Project
 

@@ -1,13 +1,14 @@
 """Apply the patch series to VLM-R1, take it off again, and keep it in order.
 
-python -m overlay.patching apply|reverse|status|check|refresh [PATCH]|upstream-check      (make patch, unpatch, ...)
+python -m overlay.patching apply|reverse|status|check|refresh [PATCH]|new NAME|upstream-check|upstream-move COMMIT
+(make patch, unpatch, patch-status, patch-check, patch-refresh, patch-new, upstream-check, upstream-move)
 """
 
 import argparse
 import sys
 
 from overlay.errors import command
-from overlay.patching import series
+from overlay.patching import series, upkeep
 from overlay.patching.submodule import MARK, NAME, Submodule
 
 
@@ -31,21 +32,24 @@ def _status(submodule: Submodule) -> int:
 @command("patch")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("command", choices=("apply", "reverse", "status", "check", "refresh", "upstream-check"))
-    parser.add_argument("patch", nargs="?", help="refresh: the patch that takes the work tree's changes")
+    commands = ("apply", "reverse", "status", "check", "refresh", "new", "upstream-check", "upstream-move")
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("what", nargs="?", help="refresh: patch file; new: area-what; upstream-move: upstream's commit")
     args = parser.parse_args(argv)
     submodule = Submodule()
     if args.command == "status":
         return _status(submodule)
     if args.command == "check":
-        problems = submodule.check()
+        problems = upkeep.check(submodule)
         print("\n".join(problems) or f"{len(submodule.patches)} patches are in order")
         return bool(problems)
     calls = {
         "apply": submodule.apply,
         "reverse": submodule.reverse,
-        "refresh": lambda: submodule.refresh(args.patch),
-        "upstream-check": submodule.upstream_check,
+        "refresh": lambda: upkeep.refresh(submodule, args.what),
+        "new": lambda: upkeep.new(submodule, args.what),
+        "upstream-check": lambda: upkeep.upstream_check(submodule),
+        "upstream-move": lambda: upkeep.upstream_move(submodule, args.what),
     }
     print(calls[args.command]())
     return 0

@@ -1,11 +1,11 @@
-"""Apply the patch series to the VLM-R1 submodule, take it off again, and keep it in order. Standard library only.
+"""Where the VLM-R1 submodule stands, and how the patch series gets on and off its work tree. Standard library only.
 
-    python -m overlay.patching apply|reverse|status|check|refresh [PATCH]|upstream-check      (make patch, unpatch, ...)
+    python -m overlay.patching apply|reverse|status      (make patch, unpatch, patch-status)
 
 A state is a tree hash. `pin` is the submodule's commit in the superproject, `expected` what the series makes of it in a
-temporary index, `actual` what the work tree holds. Nothing is ever committed in the submodule and the gitlink never
-moves. A change is written file by file, each by an atomic rename, under a journal in the submodule's git directory:
-killed at any moment, the next call finishes it.
+temporary index, `actual` what the work tree holds. Nothing is ever committed in the submodule, and nothing here moves
+the gitlink. A change is written file by file, each by an atomic rename, under a journal in the submodule's git
+directory: killed at any moment, the next call finishes it.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from overlay.errors import GitError, PatchError, Refused
+from overlay.errors import GitError, Refused
 from overlay.patching import series
 from overlay.patching.git import Git
 
@@ -31,13 +31,15 @@ LAST, JOURNAL, LOCK, ASIDE = "overlay-applied-tree", "overlay-journal.json", "ov
 
 @dataclass(frozen=True)
 class State:
-    """Where the submodule stands. `word`: pristine, applied, older, interrupted, modified or moved."""
+    """Where the submodule stands. `word`: pristine, applied, older, interrupted, modified or moved. `base`: the tree
+    that the work tree has, or, when it is modified, the one of ours that it is nearest to; `files` differ from it."""
 
     word: str
     pin: str
     pin_tree: str
     expected: str
     actual: str
+    base: str = ""
     files: tuple[str, ...] = ()
 
 
@@ -92,38 +94,38 @@ class Submodule:
             actual = scratch("write-tree")
         last = self.own(LAST).read_text() if self.own(LAST).exists() else pin_tree
         if self.own(JOURNAL).exists():
-            word, near = "interrupted", expected
+            word, base = "interrupted", expected
         elif actual in (pin_tree, expected):
-            word, near = ("applied" if actual == expected else "pristine"), actual
+            word, base = ("applied" if actual == expected else "pristine"), actual
         elif actual == last:
-            word, near = "older", actual
+            word, base = "older", actual
         else:
-            word, near = "modified", last
-        return State(word, pin, pin_tree, expected, actual, tuple(self._between(near, actual)))
+            word, base = "modified", min((expected, last, pin_tree), key=lambda tree: len(self.diff(tree, actual)))
+        return State(word, pin, pin_tree, expected, actual, base, tuple(self.between(base, actual)))
 
     def apply(self) -> str:
         """Bring the series on; says what was done. Raises Refused, having changed nothing."""
         self.initialise()
-        with self._alone():
-            now = self._settled()
+        with self.alone():
+            now = self.settled()
             if now.word == "applied":
                 return f"already applied: {len(self.patches)} patches on {now.pin[:12]}"
-            self._move(now.actual, now.expected, now.pin_tree)
+            self.move(now.actual, now.expected, now.pin_tree)
             return f"applied {len(self.patches)} patches on {now.pin[:12]}"
 
     def reverse(self) -> str:
         """Take the series off: the work tree is the pin's again. Raises Refused, having changed nothing."""
         if not self.present:
             return f"{self.name} is not there: nothing to take off"
-        with self._alone():
-            now = self._settled()
+        with self.alone():
+            now = self.settled()
             if now.actual == now.pin_tree:
                 return f"not applied: {self.name} is {now.pin[:12]}"
-            self._move(now.actual, now.pin_tree, now.pin_tree)
+            self.move(now.actual, now.pin_tree, now.pin_tree)
             return f"taken off: {self.name} is {now.pin[:12]} again"
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """One process at a time; the kernel lets go of the lock of one that is killed."""
         with open(self.own(LOCK), "w") as lock:
             try:
@@ -132,12 +134,12 @@ class Submodule:
                 raise Refused(f"another process is patching {self.name}; wait for it") from error
             yield
 
-    def _settled(self) -> State:
+    def settled(self) -> State:
         """A state we may move from; an interrupted move is finished first."""
         if self.own(JOURNAL).exists():
             journal = json.loads(self.own(JOURNAL).read_text())
             self.own("index.lock").unlink(missing_ok=True)  # of the git that died with the interrupted process
-            self._move(journal["from"], journal["to"], self.git("rev-parse", f"{self.pin()}^{{tree}}"))
+            self.move(journal["from"], journal["to"], self.git("rev-parse", f"{self.pin()}^{{tree}}"))
         now = self.state()
         if now.word == "moved":
             raise Refused(
@@ -147,25 +149,31 @@ class Submodule:
         if now.word == "modified":
             raise Refused(
                 f"{self.name} holds changes that are not the series': {', '.join(now.files)}. Keep them with "
-                f"`make patch-refresh PATCH=<name>`, or drop them with `git -C {self.name} checkout -- <file>`"
+                "`make patch-new NAME=<area-what>` or `make patch-refresh PATCH=<file>`, or drop them with "
+                f"`git -C {self.name} checkout -- <file>`"
             )
         return now
 
-    def _between(self, old: str, new: str) -> list[str]:
+    def diff(self, old: str, new: str) -> bytes:
+        """What `git apply` makes tree `new` of tree `old` with."""
+        return self.git.bytes("diff-tree", "-p", "--binary", "--full-index", "--no-renames", old, new)
+
+    def between(self, old: str, new: str) -> list[str]:
+        """Paths that differ between two trees."""
         return self.git.names("diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new) if old != new else []
 
-    def _move(self, old: str, new: str, pin_tree: str) -> None:
+    def move(self, old: str, new: str, pin_tree: str) -> None:
         """Turn the work tree and index from tree `old` into `new`; every file must hold one or the other."""
-        paths = self._between(old, new)
+        paths = self.between(old, new)
         before, after = self._entries(old, paths), self._entries(new, paths)
         foreign = [path for path in paths if self._held(path) not in (before.get(path), after.get(path))]
         if foreign:
             raise Refused(f"{self.name} holds changes that are not the series': {', '.join(foreign)}")
-        self._write(self.own(JOURNAL), json.dumps({"from": old, "to": new}).encode())
+        self.write(self.own(JOURNAL), json.dumps({"from": old, "to": new}).encode())
         for path in paths:
             if path in after:
                 mode, blob = after[path]
-                self._write(self.folder / path, self.git.bytes("cat-file", "blob", blob), int(mode, 8) & 0o777)
+                self.write(self.folder / path, self.git.bytes("cat-file", "blob", blob), int(mode, 8) & 0o777)
             else:
                 (self.folder / path).unlink(missing_ok=True)
         self.git("read-tree", new)
@@ -173,7 +181,7 @@ class Submodule:
         if new == pin_tree:
             self.own(LAST).unlink(missing_ok=True)
         else:
-            self._write(self.own(LAST), new.encode())
+            self.write(self.own(LAST), new.encode())
         self.own(JOURNAL).unlink()
 
     def _entries(self, tree: str, paths: list[str]) -> dict[str, tuple[str, str]]:
@@ -191,58 +199,13 @@ class Submodule:
         mode = "100755" if file.stat().st_mode & stat.S_IXUSR else "100644"
         return mode, self.git("hash-object", "--no-filters", "--", path)
 
-    def _write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
+    def write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
         """Replace a file by an atomic rename; what a kill leaves behind lies in the git directory, not beside it."""
         aside = self.own(ASIDE)
         aside.write_bytes(data)
         aside.chmod(mode)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(aside, path)
-
-    def check(self) -> list[str]:
-        """Problems of the series: headers, whether it applies and is as git exports it, whether Python compiles."""
-        self.initialise()
-        pin = self.pin()
-        problems = [f"{patch.path.name}: {problem}" for patch in self.patches for problem in series.lint(patch)]
-        try:
-            tree = series.tree_of(self.git, pin, self.patches)
-        except PatchError as error:
-            return [*problems, str(error)]
-        if problems:  # an export needs whole headers
-            return problems
-        for name, text in series.export(self.git, pin, self.patches).items():
-            if text != (self.root / "patches" / name).read_text(encoding="utf-8"):
-                problems.append(f"{name}: not as git exports it; make patch-refresh")
-        for path in sorted({file for patch in self.patches for file in patch.files if file.endswith(".py")}):
-            try:
-                compile(self.git.bytes("cat-file", "blob", f"{tree}:{path}"), path, "exec")
-            except SyntaxError as error:
-                problems.append(f"{path}:{error.lineno}: {error.msg}")
-        return problems
-
-    def refresh(self, name: str | None) -> str:
-        """Write the series anew as git exports it, with the work tree's own changes folded into patch `name`."""
-        self.initialise()
-        now = self.state()
-        fold = None
-        if now.word == "modified":
-            known = [patch.path.name for patch in self.patches]
-            if name not in known:
-                raise Refused(
-                    f"{self.name} has changes in {', '.join(now.files)}: name the patch they belong to, "
-                    f"PATCH=<one of {', '.join(known)}>"
-                )
-            fold = (name, self.git.bytes("diff-tree", "-p", "--binary", "--full-index", now.expected, now.actual))
-        elif now.word in ("moved", "interrupted"):
-            raise Refused(f"{self.name} is {now.word}: make patch first")
-        exported = series.export(self.git, now.pin, self.patches, fold)
-        for file, text in exported.items():
-            self._write(self.root / "patches" / file, text.encode())
-        self.patches = series.load(self.root / "patches")
-        made = series.tree_of(self.git, now.pin, self.patches)
-        if fold:
-            self._write(self.own(LAST), made.encode())
-        return f"wrote {len(exported)} patches" + (f", {', '.join(now.files)} folded into {name}" if fold else "")
 
     def unpack(self, folder: Path, part: str, hooks: bool = True) -> None:
         """Write `part` of the patched tree into another folder; the work tree stays as it is. Without `hooks`: only the
@@ -253,14 +216,6 @@ class Submodule:
         archive = io.BytesIO(self.git.bytes("archive", "--format=tar", tree, part))
         with tarfile.open(fileobj=archive) as files:
             files.extractall(folder, filter="data")
-
-    def upstream_check(self) -> str:
-        """Apply the series to upstream's newest commit in a temporary index. Raises PatchError, GitError."""
-        self.initialise()
-        self.git("fetch", "--quiet", "origin", "HEAD")
-        newest = self.git("rev-parse", "FETCH_HEAD")
-        series.tree_of(self.git, newest, self.patches)
-        return f"all {len(self.patches)} patches apply to upstream's {newest[:12]}"
 
 
 def _split(line: str) -> tuple[list[str], str]:
