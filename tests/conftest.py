@@ -75,6 +75,16 @@ def upstream(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def forks():
+    """Starts runs of one or more processes without their imports: see tests.ranks.ForkServer."""
+    from tests.ranks import ForkServer
+
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
 def demo_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's training rows as a data file."""
     from data_prep.convert import convert

@@ -20,8 +20,9 @@ ZERO3 = {
 }  # fmt: skip
 
 
-def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None, **flags):
-    """Run the stock script under torchrun; returns the trainer's log history. `variables`: of the environment."""
+def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None, forks=None, **flags):
+    """Run the stock script on two ranks; returns the trainer's log history. `variables`: of the environment; `forks`:
+    the ForkServer (tests.ranks) to fork the ranks from, else they are torchrun's, in fresh interpreters."""
     values = {
         "model_name_or_path": model, "dataset_name": "none", "data_file_paths": data,
         "image_folders": TASKS / "train", "arrow_cache_dir": out.parent / "arrow", "task_type": "gui",
@@ -36,18 +37,21 @@ def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None,
         for name, value in values.items()
         for part in (f"--{name}", *map(str, value if isinstance(value, list) else [value]))
     ]
-    command = [
-        str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", str(processes), "--master_port", "0",
-        "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0",
-        "src/open_r1/grpo_jsonl.py", *line, *(["--use_cpu"] if cpu else []),
-    ]  # fmt: skip
-    environment = os.environ | {
-        "PYTHONPATH": f"{ROOT / 'tests' / 'gloo'}:{upstream / 'src'}:{ROOT}", "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    } | (variables or {})  # fmt: skip
-    done = subprocess.run(command, cwd=upstream, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[:8000]  # a refusal is one line before torchrun's own traceback
+    command = ["src/open_r1/grpo_jsonl.py", *line, *(["--use_cpu"] if cpu else [])]
+    own = {"PYTHONPATH": f"{ROOT / 'tests' / 'gloo'}:{upstream / 'src'}:{ROOT}"} | (variables or {})
+    if forks:
+        done = forks.run(command, out.with_name(f"{out.name}.log"), processes, variables=own, folder=upstream)
+        assert done.statuses == [0] * processes, done.err[:8000]
+    else:
+        torchrun = [
+            str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", str(processes), "--master_port", "0",
+            "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0",
+        ]  # fmt: skip
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | own
+        done = subprocess.run(
+            [*torchrun, *command], cwd=upstream, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[:8000]  # a refusal is one line before torchrun's own traceback
     return json.loads((out / f"checkpoint-{values['max_steps']}" / "trainer_state.json").read_text())["log_history"]
 
 

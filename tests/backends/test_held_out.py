@@ -83,8 +83,8 @@ def test_trl(flags, held_out_rows, tmp_path):
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_vlm_r1(upstream, tiny_model_dir, demo_rows, held_out_rows, tmp_path):
-    log = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "run", **settings(held_out_rows))
+def test_vlm_r1(upstream, forks, tiny_model_dir, demo_rows, held_out_rows, tmp_path):
+    log = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "run", forks=forks, **settings(held_out_rows))
     check(log, tmp_path / "run")
     state = json.loads((tmp_path / "run" / "checkpoint-2" / "trainer_state.json").read_text())
     assert state["best_model_checkpoint"].startswith(str(tmp_path / "run" / "checkpoint-"))

@@ -48,31 +48,31 @@ def test_two_ranks_on_rows_of_no_one_and_two_images(upstream, tiny_model_dir, mi
     assert {path.name for path in tmp_path.glob("debug*")} == {"debug.rank0_format.txt", "debug.rank1_format.txt"}
 
 
-def test_zero3_with_a_reference_model(upstream, tiny_model_dir, demo_rows, tmp_path):
+def test_zero3_with_a_reference_model(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
     config = tmp_path / "zero3.json"
     config.write_text(json.dumps(ZERO3))
     log = run_stock(
-        upstream, tiny_model_dir, demo_rows, tmp_path / "run", cpu=False, deepspeed=config, beta=0.04,
+        upstream, tiny_model_dir, demo_rows, tmp_path / "run", forks=forks, cpu=False, deepspeed=config, beta=0.04,
         num_iterations=2, gradient_checkpointing="true", freeze_vision_modules="true",
     )  # fmt: skip
     assert healthy(log)
     assert generates(tmp_path / "run" / "checkpoint-2")
 
 
-def test_zero3_with_ranks_that_have_no_image(upstream, tiny_model_dir, mixed_rows, tmp_path):
+def test_zero3_with_ranks_that_have_no_image(upstream, forks, tiny_model_dir, mixed_rows, tmp_path):
     config = tmp_path / "zero3.json"
     config.write_text(json.dumps(ZERO3))
     log = run_stock(
-        upstream, tiny_model_dir, mixed_rows, tmp_path / "run", cpu=False, deepspeed=config, beta=0.04, max_steps=4,
-        per_device_train_batch_size=2,
+        upstream, tiny_model_dir, mixed_rows, tmp_path / "run", forks=forks, cpu=False, deepspeed=config, beta=0.04,
+        max_steps=4, per_device_train_batch_size=2,
     )  # fmt: skip
     assert healthy(log, steps=4)
 
 
-def test_lora(upstream, tiny_model_dir, demo_rows, tmp_path):
+def test_lora(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
     log = run_stock(
-        upstream, tiny_model_dir, demo_rows, tmp_path / "run", processes=1, use_peft="true", lora_r=4, lora_alpha=8,
-        lora_task_type="CAUSAL_LM",
+        upstream, tiny_model_dir, demo_rows, tmp_path / "run", forks=forks, processes=1, use_peft="true", lora_r=4,
+        lora_alpha=8, lora_task_type="CAUSAL_LM",
     )  # fmt: skip
     assert healthy(log)
     assert (tmp_path / "run" / "adapter_model.safetensors").exists()

@@ -19,14 +19,16 @@ def losses(log, after):
 
 
 @pytest.mark.parametrize("num_iterations", [1, 2])
-def test_losses_and_weights_equal_an_uninterrupted_runs(upstream, tiny_model_dir, demo_rows, tmp_path, num_iterations):
+def test_losses_and_weights_equal_an_uninterrupted_runs(
+    upstream, forks, tiny_model_dir, demo_rows, tmp_path, num_iterations
+):
     settings = {
         "processes": 1, "max_steps": 4, "save_steps": 2, "reward_funcs": ["length", "format_graded"], "beta": 0.04,
         "num_iterations": num_iterations,
     }  # fmt: skip
-    whole = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "whole", **settings)
+    whole = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "whole", forks=forks, **settings)
     shutil.copytree(tmp_path / "whole" / "checkpoint-2", tmp_path / "half" / "checkpoint-2")
-    resumed = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "half", **settings)
+    resumed = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "half", forks=forks, **settings)
     assert len(losses(whole, 2)) == 2
     assert any(loss for _, loss in losses(whole, 0))  # the rewards teach something
     assert losses(resumed, 2) == losses(whole, 2)
@@ -35,7 +37,7 @@ def test_losses_and_weights_equal_an_uninterrupted_runs(upstream, tiny_model_dir
         assert_close(second[name], tensor, msg=name)
 
 
-def test_zero3_with_a_synced_reference_goes_on_alike(upstream, tiny_model_dir, demo_rows, tmp_path):
+def test_zero3_with_a_synced_reference_goes_on_alike(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
     config = tmp_path / "zero3.json"
     config.write_text(json.dumps(ZERO3))
     settings = {
@@ -43,9 +45,9 @@ def test_zero3_with_a_synced_reference_goes_on_alike(upstream, tiny_model_dir, d
         "beta": 0.04, "sync_ref_model": "true", "ref_model_sync_steps": 1, "ref_model_mixup_alpha": 0.5,
         "per_device_train_batch_size": 2,
     }  # fmt: skip
-    whole = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "whole", **settings)
+    whole = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "whole", forks=forks, **settings)
     shutil.copytree(tmp_path / "whole" / "checkpoint-2", tmp_path / "half" / "checkpoint-2")
-    resumed = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "half", **settings)
+    resumed = run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "half", forks=forks, **settings)
     kl = [[entry["kl"] for entry in log if "kl" in entry and entry["step"] > 2] for log in (whole, resumed)]
     assert kl[0] == pytest.approx(kl[1], abs=1e-7)
     assert all(value > 0 for value in kl[0])

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.trl.train import train as train_with
 from overlay.errors import RunStopped
 from overlay.training.checkpoints import ASIDE, last_checkpoint
-from tests.stock import ROOT, TASKS
+from tests.stock import TASKS
 
 pytestmark = pytest.mark.integration
 
@@ -49,29 +48,23 @@ def history(folder):
 
 
 @pytest.mark.slow
-def test_killed_in_saves_and_between_them(flags, tmp_path):
-    train(flags(output_dir=tmp_path / "whole"))
+def test_killed_in_saves_and_between_them(flags, forks, tmp_path):
+    command = ["-m", "overlay.backends.trl.train"]
+    assert forks.run([*command, *flags(output_dir=tmp_path / "whole")], tmp_path / "whole.log").statuses == [0]
     run = tmp_path / "run"
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    kills = 0
-    for _ in range(12):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "overlay.backends.trl.train", *flags()],
-            cwd=ROOT,
-            env=environment,
-            stderr=subprocess.DEVNULL,
-        )
-        before = last_checkpoint(str(run))
-        while process.poll() is None and kills < 3:
+    kills, statuses = 0, []
+    while statuses != [0]:
+        job = forks.start([*command, *flags()], tmp_path / f"start{kills}.log")
+        before, killed = last_checkpoint(str(run)), False
+        while job.running() and not killed and kills < 3:
             advanced = last_checkpoint(str(run)) != before
-            if advanced and (run / ASIDE).exists() == (kills < 2):  # in a save, in a save again, between two
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                kills += 1
+            killed = advanced and (run / ASIDE).exists() == (kills < 2)  # in a save, in a save again, between two
+            if killed:
+                os.kill(job.pids[0], signal.SIGKILL)
             time.sleep(0.002)
-        if process.wait() == 0:
-            break
-    assert process.returncode == 0
+        done = job.wait()
+        statuses, kills = done.statuses, kills + killed
+        assert statuses[0] in (0, -signal.SIGKILL), done.err[-3000:]
     assert kills >= 1  # three, but for a machine too busy to look in time
     resumed, whole = history(run), history(tmp_path / "whole")
     assert [step for step, *_ in resumed] == [1, 2, 3, 4, 5, 6]

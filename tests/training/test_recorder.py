@@ -113,11 +113,11 @@ def test_wrong_number_of_weights_is_one_line(vlm_r1_trainer, trl_run):
 @pytest.mark.integration
 @pytest.mark.slow
 def test_the_stock_script_with_a_judge_weights_and_a_reward_model(
-    upstream, tiny_model_dir, demo_rows, reward_model, tmp_path
+    upstream, forks, tiny_model_dir, demo_rows, reward_model, tmp_path
 ):
     with judge_server() as server:
         log = run_stock(
-            upstream, tiny_model_dir, demo_rows, tmp_path / "run", reward_method="llm",
+            upstream, tiny_model_dir, demo_rows, tmp_path / "run", forks=forks, reward_method="llm",
             reward_funcs=["accuracy", "format_graded", f"{reward_model}"], reward_weights=[1, 0.5, 0.1],
             judge_model="m", judge_cache_dir=tmp_path / "verdicts",
             variables={"OPENAI_API_BASE": server.base, "OPENAI_API_KEY": "k"},

@@ -1,9 +1,6 @@
 """Groups with equal rewards give way to groups of other prompts; batches are merged row by row."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -87,11 +84,11 @@ def test_vlm_r1_fills_its_batch(vlm_r1_trainer):
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_both_backends_on_two_ranks_with_groups_across_them(upstream, tiny_model_dir, demo_rows, tmp_path):
+def test_both_backends_on_two_ranks_with_groups_across_them(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
     """A batch of one on each rank, so that a group's completions are on both: every rank must take the same ones."""
     log = run_stock(
-        upstream, tiny_model_dir, demo_rows, tmp_path / "stock", per_device_train_batch_size=1, dynamic_sampling=2,
-        beta=0.04, max_steps=2,
+        upstream, tiny_model_dir, demo_rows, tmp_path / "stock", forks=forks, per_device_train_batch_size=1,
+        dynamic_sampling=2, beta=0.04, max_steps=2,
     )  # fmt: skip
     assert all(0 <= entry["dynamic_sampling/batches"] <= 2 for entry in log if "loss" in entry)
     line = [
@@ -101,15 +98,8 @@ def test_both_backends_on_two_ranks_with_groups_across_them(upstream, tiny_model
         "--per_device_train_batch_size", 1, "--num_generations", 2, "--max_completion_length", 8, "--use_cpu", "true",
         "--bf16", "false", "--report_to", "none", "--dynamic_sampling", 2, "--logging_steps", 1,
     ]  # fmt: skip
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_backend", "c10d",
-            "--rdzv_endpoint", "127.0.0.1:0", "-m", "overlay.backends.trl.train", *map(str, line),
-        ],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = forks.run(["-m", "overlay.backends.trl.train", *line], tmp_path / "trl.log", 2)
+    assert done.statuses == [0, 0], done.err[-3000:]
     log = json.loads((tmp_path / "trl" / "trainer_state.json").read_text())["log_history"]
     # An untrained model gets the same reward for all it says: every batch is tried, and all groups stay dull.
     assert [(e["dynamic_sampling/batches"], e["dynamic_sampling/dull_groups"]) for e in log[:2]] == [(2, 1)] * 2
