@@ -1,6 +1,7 @@
 """Shared parts: a small task tree, rows made from it, a tiny model folder, and VLM-R1 with its patches."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from overlay.errors import Refused
 from overlay.patching.submodule import Submodule
 
 pytest_plugins = ["tests.served_parts", "tests.training_parts"]
+# Read when torch is loaded. Nothing here gains from a second thread, and on a busy machine torch's threads wait for
+# each other ten times longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No test may fail because the machine is busy: examples have no deadline, and slow generation is no fault.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -88,8 +92,8 @@ def forks():
 def demo_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's training rows as a data file."""
     from data_prep.convert import convert
-    from overlay.demo.run import TASKS
     from overlay.prompt.template import load_template
+    from tests.stock import TASKS
 
     out = tmp_path_factory.mktemp("rows") / "train.jsonl"
     convert(TASKS / "train", out, load_template("zh"), decode=False)

@@ -5,10 +5,7 @@ import shutil
 
 import pytest
 
-from overlay.data.dataset import load_dataset
-from overlay.data.examples import as_rows
-from overlay.demo.run import TASKS
-from overlay.prompt.style import PromptStyle
+from tests.stock import TASKS
 
 
 @pytest.fixture
@@ -20,6 +17,9 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
     from open_r1.vlm_modules import Qwen2VLModule
 
     from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
+    from overlay.data.dataset import load_dataset
+    from overlay.data.examples import as_rows
+    from overlay.prompt.style import PromptStyle
     from overlay.settings import VlmTrainerOptions
 
     def build(rewards, own=None, first=None, judge=None, **settings):

@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from overlay.action.action import parse_action
 from overlay.action.space import SPACES, Space, rescale, rescale_action, seen_size
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_examples, as_rows
-from overlay.model.processor import load_processor
 from overlay.pages.drawing import shape
 from overlay.prompt.style import PromptStyle
 from overlay.rewards import REWARDS
@@ -22,6 +20,8 @@ SIDES = st.integers(28, 4000)
 
 @given(SIDES, SIDES, st.integers(784, 100_000), st.integers(100_000, 13_000_000))
 def test_seen_size_is_the_processors(width, height, low, high):
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
     if max(width, height) / min(width, height) <= 200:
         assert seen_size(width, height, low, high) == smart_resize(height, width, 28, low, high)[::-1]
 
@@ -38,6 +38,8 @@ def test_a_usual_phone(limit, seen):
 @pytest.mark.parametrize("size", [(1368, 2706), (1080, 2400), (720, 1280), (336, 448), (2400, 1080), (30, 30)])
 @pytest.mark.parametrize("limit", [12_845_056, 1_003_520, 84 * 112])
 def test_the_real_processor_makes_that_size(size, limit, tiny_model_dir):
+    from overlay.model.processor import load_processor
+
     processor = load_processor(str(tiny_model_dir), 3136, limit)
     _, rows, columns = processor.image_processor(images=[Image.new("RGB", size)])["image_grid_thw"][0].tolist()
     assert (columns * 14, rows * 14) == seen_size(*size, 3136, limit)

@@ -17,11 +17,11 @@ from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.trl.train import main
 from overlay.backends.trl.train import train as train_with
 from overlay.data.lengths import prompt_lengths
-from overlay.demo.run import TASKS
 from overlay.errors import SettingError
 from overlay.model.processor import load_processor
 from overlay.rewards import REWARDS
 from overlay.training import rollout_file as rollouts
+from tests.stock import TASKS
 
 pytestmark = pytest.mark.integration
 

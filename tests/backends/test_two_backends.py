@@ -12,9 +12,9 @@ from overlay.backends.trl.arguments import TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_examples, as_rows
-from overlay.demo.run import TASKS
 from overlay.prompt.style import PromptStyle
 from overlay.rewards import REWARDS
+from tests.stock import TASKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 THINK = (

@@ -17,9 +17,9 @@ from trl.generation import vllm_client, vllm_generation
 
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.trl.train import train as train_with
-from overlay.demo.run import TASKS
 from overlay.model.processor import load_processor, write_limited
 from overlay.rewards import REWARDS
+from tests.stock import TASKS
 
 pytestmark = pytest.mark.integration
 LIMIT = 84 * 112

@@ -7,12 +7,11 @@ from overlay.action.space import Space, seen_size
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_examples, as_rows
-from overlay.data.images import open_image, open_images
+from overlay.data.images import open_image
 from overlay.data.lengths import image_tokens, prompt_lengths
-from overlay.demo.run import TASKS
 from overlay.errors import DataError, SettingError
-from overlay.model.processor import load_processor
 from overlay.prompt.style import PromptStyle
+from tests.stock import TASKS
 
 pytestmark = pytest.mark.integration
 STYLE = PromptStyle()
@@ -25,6 +24,8 @@ def rows(demo_rows, tmp_path):
 
 @pytest.fixture
 def processor(tiny_model_dir):
+    from overlay.model.processor import load_processor
+
     return load_processor(str(tiny_model_dir), 784, 336 * 448)
 
 
@@ -34,6 +35,8 @@ def tokens(processor, example):
 
 
 def test_shrunk_rows_fit_and_the_others_stay(rows, processor, capsys):
+    from overlay.backends.vlm_r1.once_per_prompt import open_images
+
     lengths = prompt_lengths(rows, STYLE, processor)
     budget = sorted(lengths)[len(lengths) // 2]
     fitted = fit(rows, STYLE, processor, budget, "shrink")

@@ -10,11 +10,11 @@ from data_prep.convert import convert
 from data_prep.miniwob.render import main, write_task
 from data_prep.steps import read_step, step_files, task_folders
 from overlay.action.action import as_box, centre
-from overlay.demo.run import TASKS
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES
 from overlay.live.miniwob.solve import solve
 from tests.conftest import needs_chromium
+from tests.stock import TASKS
 
 
 def steps_of(split):

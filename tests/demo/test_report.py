@@ -8,10 +8,11 @@ from playwright.sync_api import sync_playwright
 from overlay.data.dataset import load_dataset
 from overlay.demo.difference import difference
 from overlay.demo.report import SHOWN, choose, write_report
-from overlay.demo.run import TASKS, figures
+from overlay.demo.run import figures
 from overlay.evaluate import baselines
 from overlay.metrics.flags import gold_action
 from tests.conftest import CHROMIUM, needs_chromium
+from tests.stock import TASKS
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from overlay.data.dataset import load_dataset
-from overlay.demo.run import TASKS
 from overlay.pages import rollouts
 from overlay.pages.gallery import card, embedded
 from overlay.training.rollout_file import FOLDER, RolloutFile, read
 from tests.conftest import CHROMIUM, needs_chromium
+from tests.stock import TASKS
 
 HOSTILE = "</script><script>document.title = 'taken'</script>\ud800"
 
