@@ -106,6 +106,8 @@ def test_it_is_decided_once(rows, processor, monkeypatch):
 @pytest.mark.parametrize("least", [784, 150_000])
 def test_a_shrunk_image_has_the_tokens_that_were_counted(width, height, limit, least, tiny_model_dir, tmp_path):
     """Narrow ones too, and where --min_pixels makes the processor enlarge what was shrunk."""
+    from overlay.model.processor import load_processor
+
     processor = load_processor(str(tiny_model_dir), least, 500_000)
     Image.effect_noise((width, height), 90).convert("RGB").save(tmp_path / "screen.png")
     image = open_image(str(tmp_path / "screen.png"), "rows.jsonl:1", limit)
