@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,12 +21,17 @@ from tests.stock import ROOT, TASKS
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 VENV = Path(sys.executable).parents[1]
 TRAIN = ["train-multinode"]
+UPSTREAM = "VLM-R1/src/open-r1-multimodal/src"
 DTYPE = {"trl": "dtype", "vlm-r1": "torch_dtype"}
 FLAGS = {
     "bf16": "false", "attn_implementation": "sdpa", "max_pixels": 84 * 112, "min_pixels": 784,
     "max_completion_length": 4, "max_steps": 4, "save_steps": 1, "learning_rate": 1e-3, "warmup_steps": 0,
     "gradient_checkpointing": "false", "report_to": "tensorboard",
 }  # fmt: skip
+# A run that is disturbed: steps enough for a new checkpoint between all faults, and a timeout that is longer than nodes
+# wait for each other on a busy machine.
+STEPS = 12
+LONG = {"flags": {"max_steps": STEPS, "dtype": "float32", "ddp_timeout": 15}}
 
 
 @pytest.fixture
@@ -62,11 +68,11 @@ def settings(tiny_model_dir, demo_rows, reward_model):
     return make
 
 
-def start(nodes, number, variables, command):
+def start(nodes, number, variables, command, again=""):
     """The command on one node, as a scheduler starts it: RANK, NNODES, MASTER_ADDR, MASTER_PORT."""
     return nodes.start(
-        number, [*command, *TRAIN], log_of(variables["OUTPUT"], number), **variables, RANK=str(number),
-        NNODES=str(nodes.count), MASTER_ADDR=nodes.address(0), NODE_ADDR=nodes.address(number),
+        number, [*command, *TRAIN], Path(f"{variables['OUTPUT']}-node{number}{again}.log"), **variables,
+        RANK=str(number), NNODES=str(nodes.count), MASTER_ADDR=nodes.address(0), NODE_ADDR=nodes.address(number),
         GLOO_SOCKET_IFNAME="eth0",
     )  # fmt: skip
 
@@ -76,25 +82,32 @@ def launch(nodes, variables, command):
     return [start(nodes, number, variables, command) for number in range(nodes.count)]
 
 
-def log_of(output, number):
-    return Path(f"{output}-node{number}.log")
+def logs(output, since=None):
+    """What the nodes of a run have printed; `since`: sizes of the files, of which the rest counts."""
+    files = sorted(output.parent.glob(f"{output.name}-node*.log"))
+    return "".join(path.read_bytes()[(since or {}).get(path, 0) :].decode(errors="replace") for path in files)
 
 
-def logs(output):
-    """What the nodes of a run printed."""
-    return "".join(path.read_text(errors="replace") for path in sorted(output.parent.glob(f"{output.name}-node*.log")))
+def sizes(output):
+    return {path: path.stat().st_size for path in output.parent.glob(f"{output.name}-node*.log")}
 
 
-def alone(variables, command, processes, port):
-    """The same global batch on one node."""
-    done = subprocess.run(
-        [*command, *TRAIN], capture_output=True, text=True, timeout=400,
-        env=os.environ | variables | {
-            "NNODES": "1", "NODE_RANK": "0", "NPROC_PER_NODE": str(processes), "MASTER_PORT": str(port),
-            "PREFLIGHT": "0",
-        },
+def alone(forks, variables, command, processes):
+    """The same global batch on one node: the trainer's command line as the launcher makes it, forked."""
+    own = variables | {"NNODES": "1", "NODE_RANK": "0", "NPROC_PER_NODE": str(processes), "PREFLIGHT": "0"}
+    shown = subprocess.run(
+        [*command, *TRAIN], capture_output=True, text=True, env=os.environ | own | {"DRY_RUN": "1"}
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert shown.returncode == 0, shown.stderr[-4000:]
+    words = shlex.split(shown.stderr.splitlines()[-1])
+    first = next(n for n, word in enumerate(words) if word == "-m" or word.endswith("grpo_jsonl.py"))
+    root = Path(command[command.index("-C") + 1])
+    paths = [variables["PYTHONPATH"], *([str(root / UPSTREAM)] if words[first] != "-m" else []), str(root)]
+    done = forks.run(
+        words[first:], Path(f"{variables['OUTPUT']}.log"), processes, variables=own | {"PYTHONPATH": ":".join(paths)},
+        folder=root,
+    )  # fmt: skip
+    assert done.statuses == [0] * processes, done.err[-4000:]
 
 
 def losses(output):
@@ -127,12 +140,12 @@ def patched_clone(tmp_path):
 
 
 @pytest.mark.parametrize(("count", "backend"), [(2, "vlm-r1"), (5, "trl")])
-def test_nodes_train_as_one_node_does(count, backend, nodes, settings, tmp_path, request):
+def test_nodes_train_as_one_node_does(count, backend, nodes, forks, settings, tmp_path, request):
     root = request.getfixturevalue("patched_clone") if backend == "vlm-r1" else ROOT
     flags = {"flags": {"max_steps": 2, DTYPE[backend]: "float32"}, "BACKEND": backend, "root": root}
     many, one = tmp_path / "many", tmp_path / "one"
     assert wait(launch(nodes(count), *settings(many, count, **flags)), 400) == [0] * count, logs(many)[-5000:]
-    alone(*settings(one, count, **flags), count, 29661)
+    alone(forks, *settings(one, count, **flags), count)
     assert_same(many, one, 2)
     shown = logs(many)
     assert f"node 1 of {count}, master 10.77.0.1:29555 (from NNODES, RANK)" in shown
@@ -144,14 +157,11 @@ def test_nodes_train_as_one_node_does(count, backend, nodes, settings, tmp_path,
     assert len(list((folder / "tensorboard").rglob("events.out.tfevents.*"))) == 1
 
 
-SIX = {"flags": {"max_steps": 6, "dtype": "float32", "ddp_timeout": 40}}
-
-
 @pytest.fixture(scope="module")
-def whole(settings, tmp_path_factory):
-    """Output folder of a run of six steps on two ranks of one node that nothing disturbed."""
+def whole(forks, settings, tmp_path_factory):
+    """Output folder of a run on two ranks of one node that nothing disturbed."""
     output = tmp_path_factory.mktemp("whole") / "run"
-    alone(*settings(output, 2, **SIX), 2, 29662)
+    alone(forks, *settings(output, 2, **LONG), 2)
     return output
 
 
@@ -163,30 +173,41 @@ def until(true, seconds=240):
         time.sleep(0.1)
 
 
-def until_checkpoint(processes, output, step):
-    """Wait until the run has saved `step`."""
-    until(lambda: (output / f"checkpoint-{step}").exists() or any(process.poll() is not None for process in processes))
-    assert (output / f"checkpoint-{step}").exists(), "a node ended too early"
+def newest(output):
+    """Step of the newest checkpoint, 0 without one."""
+    return max((int(path.name.split("-")[1]) for path in output.glob("checkpoint-*")), default=0)
 
 
-@pytest.mark.parametrize("fault", ["kill", "cut"])
-def test_a_node_that_is_lost_ends_the_run_which_then_resumes(fault, nodes, settings, whole, tmp_path):
+def until_step(processes, output, step):
+    """Wait until the run has saved a checkpoint beyond `step`."""
+    until(lambda: newest(output) > step or any(process.poll() is not None for process in processes))
+    assert newest(output) > step, logs(output)[-5000:]
+
+
+def test_a_node_that_is_lost_ends_the_run_which_then_resumes(nodes, settings, whole, tmp_path):
+    """Static nodes: one loses its power, all are started again; then its cable is pulled, and they are once more."""
     lost = tmp_path / "lost"
-    variables, command = settings(lost, 2, **SIX)
+    variables, command = settings(lost, 2, **LONG)
     pair = nodes(2)
     processes = launch(pair, variables, command)
-    until_checkpoint(processes, lost, 2)
-    getattr(pair, fault)(1)
-    # A node without power is noticed at once, a cable after nine tenths of --ddp_timeout.
-    statuses = wait(processes[:1] if fault == "kill" else processes, 150)
-    assert all(status != 0 for status in statuses)
-    if fault == "cut":
-        assert "no progress for" in logs(lost), logs(lost)[-4000:]
+    until_step(processes, lost, 1)
+    pair.kill(1)  # noticed at once
+    assert all(status != 0 for status in wait(processes[:1], 150))
     pair.close()
+
     # A node that comes back: the same command on both.
+    pair, step = nodes(2), newest(lost)
+    processes = launch(pair, variables, command)
+    until_step(processes, lost, step)
+    pair.cut(1)  # noticed after nine tenths of --ddp_timeout
+    assert all(status != 0 for status in wait(processes, 150))
+    assert "resuming from" in logs(lost)
+    assert "no progress for" in logs(lost), logs(lost)[-4000:]
+    pair.close()
+
     assert wait(launch(nodes(2), variables, command), 300) == [0, 0], logs(lost)[-5000:]
     assert "resuming from" in logs(lost)
-    assert_same(lost, whole, 6)
+    assert_same(lost, whole, STEPS)
 
 
 def workers(pair, number):
@@ -206,40 +227,49 @@ def signal_all(pids, what):
             os.kill(pid, what)
 
 
-def restart_late(pair, number, dead):
-    """Hold the node's new workers up: the others are first where they meet, and must not find the dead ones' addresses
-    there (gloo's side with the lower address is called by the other)."""
-    until(lambda: workers(pair, number) - dead)
-    new = workers(pair, number) - dead
-    signal_all(new, signal.SIGSTOP)
-    time.sleep(10)
-    signal_all(new, signal.SIGCONT)
+def kill_worker_and_hold_the_next(pair, gate):
+    """The worker of node 0 dies, and the one that follows comes late: the other node's is first where they meet, and
+    must not find the dead ones' addresses there (gloo's side with the lower address is called by the other)."""
+    (gate / "0.held").touch()
+    (gate / "1.came").unlink()
+    signal_all(workers(pair, 0), signal.SIGKILL)
+    until((gate / "1.came").exists)
+    time.sleep(3)  # it looks for the others' addresses
+    (gate / "0.held").unlink()
 
 
-@pytest.mark.parametrize("fault", ["dead worker", "hanging worker", "lost node", "cut node"])
-def test_all_nodes_restart_in_place(fault, nodes, settings, whole, tmp_path):
-    """RDZV=c10d: torchrun starts the workers of all nodes again, and a node that comes back joins the running job."""
-    again = tmp_path / "again"
-    variables, command = settings(again, 2, RDZV="c10d", MAX_RESTARTS="1", **SIX)
-    pair = nodes(2)
+def test_all_nodes_restart_in_place(nodes, settings, whole, tmp_path):
+    """RDZV=c10d: torchrun starts the workers of all nodes again, and a node that comes back joins the running job. One
+    job suffers every fault in turn, and has one restart for each."""
+    again, gate = tmp_path / "again", tmp_path / "gate"
+    gate.mkdir()
+    faults = ("dead worker", "hanging worker", "cut node", "lost node")
+    variables, command = settings(again, 2, RDZV="c10d", MAX_RESTARTS=str(len(faults)), GATE=str(gate), **LONG)
+    pair, step = nodes(2), 0
     processes = launch(pair, variables, command)
-    until_checkpoint(processes, again, 2)
-    if fault == "lost node":
-        pair.kill(1)
-        processes[1] = start(pair, 1, variables, command)
-    elif fault == "cut node":
-        pair.cut(1)
-        until(lambda: "no progress for" in logs(again))
-        pair.mend(1)
-    elif fault == "hanging worker":
-        signal_all(workers(pair, 1), signal.SIGSTOP)
-    else:
-        signal_all(dead := workers(pair, 0), signal.SIGKILL)
-        restart_late(pair, 0, dead)
+    for fault in faults:
+        until_step(processes, again, step)
+        since = sizes(again)
+        shown = partial(logs, again, since)
+        if fault == "dead worker":
+            kill_worker_and_hold_the_next(pair, gate)
+        elif fault == "hanging worker":
+            signal_all(hanging := workers(pair, 1), signal.SIGSTOP)
+            until(lambda shown=shown: "closing signal SIGTERM" in shown())
+            signal_all(hanging, signal.SIGCONT)  # else torchrun kills it, half a minute later
+        elif fault == "cut node":
+            pair.cut(1)
+            until(lambda shown=shown: "no progress for" in shown())
+            pair.mend(1)
+        else:
+            pair.kill(1)
+            processes[1] = start(pair, 1, variables, command, again="-again")
+        until(lambda shown=shown: "resuming from" in shown() or any(each.poll() is not None for each in processes))
+        step = newest(again)
+        until_step(processes, again, step)
+        assert "resuming from" in shown(), (fault, logs(again)[-5000:])
+        assert "connectFullMesh failed" not in shown(), fault  # each attempt has a store of its own
+        assert ("no progress for" in shown()) == (fault in ("hanging worker", "cut node")), fault
+        assert ("the job is running, this node comes back to it" in shown()) == (fault == "lost node"), fault
     assert wait(processes, 300) == [0, 0], logs(again)[-5000:]
-    shown = logs(again)
-    assert "resuming from" in shown
-    assert "connectFullMesh failed" not in shown  # each attempt has a store of its own
-    assert ("no progress for" in shown) == (fault in ("hanging worker", "cut node"))
-    assert ("the job is running, this node comes back to it" in shown) == (fault == "lost node")
-    assert_same(again, whole, 6)
+    assert_same(again, whole, STEPS)
