@@ -7,7 +7,7 @@ from overlay.action.space import Space, seen_size
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_examples, as_rows
-from overlay.data.images import open_image
+from overlay.data.images import open_image, open_images
 from overlay.data.lengths import image_tokens, prompt_lengths
 from overlay.errors import DataError, SettingError
 from overlay.prompt.style import PromptStyle
@@ -35,8 +35,6 @@ def tokens(processor, example):
 
 
 def test_shrunk_rows_fit_and_the_others_stay(rows, processor, capsys):
-    from overlay.backends.vlm_r1.once_per_prompt import open_images
-
     lengths = prompt_lengths(rows, STYLE, processor)
     budget = sorted(lengths)[len(lengths) // 2]
     fitted = fit(rows, STYLE, processor, budget, "shrink")
