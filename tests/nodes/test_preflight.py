@@ -1,11 +1,8 @@
 """Each failure that the preflight is for, provoked once: pure checks, and real processes that meet on loopback."""
 
-import os
 import shutil
 import socket
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch.distributed as dist
@@ -66,7 +63,7 @@ def free_port():
 
 
 @pytest.fixture
-def pair(tmp_path):
+def pair(forks, tmp_path):
     """Function: the preflight of two nodes on loopback; the second one's flags, folder and variables may differ."""
     (tmp_path / "rows.jsonl").write_text('{"id": 1}\n')
     (tmp_path / "model").mkdir()
@@ -78,23 +75,21 @@ def pair(tmp_path):
             "data": tmp_path / "rows.jsonl", "model": tmp_path / "model", "output": tmp_path / "out", "processes": 1,
             "batch": 2, "generations": 2, "timeout": timeout,
         }  # fmt: skip
-        processes = []
+        jobs = []
         for rank in start:
             line = flags | (second or {} if rank else {})
-            processes.append(subprocess.Popen(
-                [sys.executable, "-m", "overlay.nodes.preflight",
-                 *(f"--{name}={value}" for name, value in line.items())],
-                cwd=root if rank else ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                env=os.environ | {
-                    "NNODES": str(nodes), "NODE_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-                    "PYTHONPATH": str(root if rank else ROOT),
-                } | (variables or {}),
+            folder = root if rank else ROOT
+            place = {"NNODES": str(nodes), "NODE_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            jobs.append(forks.start(
+                ["-m", "overlay.nodes.preflight", *(f"--{name}={value}" for name, value in line.items())],
+                tmp_path / f"node{rank}.log", folder=folder,
+                variables={"PYTHONPATH": str(folder)} | place | (variables or {}),
             ))  # fmt: skip
-        outputs = [process.communicate(timeout=120) for process in processes]
+        done = [job.wait(120) for job in jobs]
         failures = [
-            [x.removeprefix("preflight: ") for x in err.splitlines() if "preflight: " in x] for _, err in outputs
+            [x.removeprefix("preflight: ") for x in node.err.splitlines() if "preflight: " in x] for node in done
         ]
-        return [process.returncode for process in processes], failures, outputs[0][0], port
+        return [node.statuses[0] for node in done], failures, done[0].out, port
 
     return run
 
@@ -113,7 +108,8 @@ class TestRealProcesses:
         other = tmp_path / "clone"
         for name in COPIED:
             shutil.copytree(ROOT / name, other / name, ignore=shutil.ignore_patterns("__pycache__"))
-        (other / "overlay" / "hooks.py").write_text("# changed\n" + (ROOT / "overlay" / "hooks.py").read_text())
+        changed = other / "overlay" / "errors.py"
+        changed.write_text("# changed\n" + changed.read_text())
         git = ["git", "-C", str(other), "-c", "user.name=t", "-c", "user.email=t@example.org"]
         for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "Other"]):
             subprocess.run([*git, *words], check=True)
@@ -139,27 +135,27 @@ class TestRealProcesses:
         ]  # fmt: skip
 
     def test_a_folder_that_is_not_shared(self, pair, tmp_path):
-        statuses, failures, *_ = pair({"output": tmp_path / "own"}, timeout=20)
+        statuses, failures, *_ = pair({"output": tmp_path / "own"}, timeout=4)
         assert statuses == [1, 1]
         assert any("does not show what node 1 wrote: it must be shared" in line for line in failures[0])
 
     def test_a_node_that_does_not_come(self, pair):
-        statuses, failures, _, port = pair(start=(0,), timeout=5)
+        statuses, failures, _, port = pair(start=(0,), timeout=2)
         assert statuses == [1]
         assert failures == [[
             f"node 1 has not come (facts): is it started with the same NNODES=2, and does it reach 127.0.0.1:{port}?"
         ]]  # fmt: skip
 
     def test_a_closed_port(self, pair):
-        statuses, failures, _, port = pair(start=(1,), timeout=5)
+        statuses, failures, _, port = pair(start=(1,), timeout=2)
         assert statuses == [1]
-        assert failures[0][0].startswith(f"node 1 cannot reach 127.0.0.1:{port} within 5 s: is node 0 started")
+        assert failures[0][0].startswith(f"node 1 cannot reach 127.0.0.1:{port} within 2 s: is node 0 started")
 
     def test_a_port_in_use(self, pair):
         with socket.socket() as taken:
             taken.bind(("0.0.0.0", 0))
             taken.listen()
-            statuses, failures, *_ = pair(start=(0,), variables={"MASTER_PORT": str(taken.getsockname()[1])}, timeout=5)
+            statuses, failures, *_ = pair(start=(0,), variables={"MASTER_PORT": str(taken.getsockname()[1])}, timeout=2)
         assert statuses == [1]
         assert "cannot be opened on this node" in failures[0][0]
         assert "choose another MASTER_PORT" in failures[0][0]
@@ -193,4 +189,4 @@ def test_a_node_that_comes_back_is_compared_with_what_the_job_started_with(pair,
 
 def test_the_copied_folders_are_those_of_the_project():
     assert all((ROOT / name).is_dir() for name in COPIED)
-    assert Path(ROOT, "overlay", "preflight", "__main__.py").is_file()
+    assert (ROOT / "overlay" / "nodes" / "preflight.py").is_file()
