@@ -116,9 +116,10 @@ def iou(a: Box, b: Box) -> float:
     return min(1.0, area / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - area))
 
 
-def direction(path: tuple[float, ...]) -> str | None:
-    """The finger's direction of a swipe (x1, y1, x2, y2): up, down, left, right; None when it stays in place."""
-    if len(path) != 4:
+def direction(path: tuple[float, ...] | None) -> str | None:
+    """The finger's direction of a swipe (x1, y1, x2, y2): up, down, left, right; None when it stays in place
+    or is no path."""
+    if path is None or len(path) != 4:
         return None
     dx, dy = path[2] - path[0], path[3] - path[1]
     if dx == dy == 0:

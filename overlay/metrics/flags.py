@@ -8,6 +8,7 @@ stands in the metric's name.
 from dataclasses import dataclass
 from functools import lru_cache
 from math import hypot
+from typing import Any
 
 from overlay.action.action import BOX_TYPES, TEXT_TYPES, Action, as_box, centre, contains, direction, parse_action
 from overlay.errors import DataError
@@ -41,10 +42,10 @@ def gold_action(solution: str) -> Action:
     return action
 
 
-def hits(predicted: Action, gold: Action, rule: str = RULE, size: tuple[float, float] | None = None) -> bool:
+def hits(predicted: Action | None, gold: Action, rule: str = RULE, size: tuple[float, float] | None = None) -> bool:
     """Whether a click answers a gold box under `rule`; `size` (width, height) of the screen in the coordinates' space
     is for rules that measure a distance."""
-    if predicted.coordinates is None or gold.coordinates is None:
+    if predicted is None or predicted.coordinates is None or gold.coordinates is None:
         return False
     box, (x, y) = as_box(gold.coordinates), centre(as_box(predicted.coordinates))
     if rule == "box":
@@ -52,6 +53,7 @@ def hits(predicted: Action, gold: Action, rule: str = RULE, size: tuple[float, f
     across, down = centre(box)
     if rule == "box x1.2":
         return abs(x - across) <= 0.6 * (box[2] - box[0]) and abs(y - down) <= 0.6 * (box[3] - box[1])
+    assert size is not None, rule
     return hypot((x - across) / size[0], (y - down) / size[1]) <= float(rule)
 
 
@@ -65,8 +67,8 @@ def succeeds(predicted: Action | None, gold: Action) -> bool:
     if gold.type in BOX_TYPES:
         return hits(predicted, gold)
     if gold.type == "swipe":
-        path = predicted.coordinates
-        return path is not None and direction(path) is not None and direction(path) == direction(gold.coordinates)
+        taken = direction(predicted.coordinates)
+        return taken is not None and taken == direction(gold.coordinates)
     if gold.type in ("open_app", "type"):
         return predicted.text == gold.text
     if gold.type == "inquiry":
@@ -74,7 +76,7 @@ def succeeds(predicted: Action | None, gold: Action) -> bool:
     return True
 
 
-def row_flags(completion: str, solution: str, size: tuple[float, float] | None = None) -> dict[str, object]:
+def row_flags(completion: str, solution: str, size: tuple[float, float] | None = None) -> dict[str, Any]:
     """What one answer (a completion's text) got right against gold (an action's JSON); a flag is None where its metric
     is not about this row, and a distance rule's without the `size` of the screen. Raises DataError for gold that is no
     action."""
@@ -92,7 +94,7 @@ def row_flags(completion: str, solution: str, size: tuple[float, float] | None =
         "grounding_accuracy": under[RULE],  # over all click steps
         **{f"grounding_accuracy ({rule})": flag for rule, flag in others.items()},
         "grounding_accuracy_type_matched": under[RULE] if typed else None,
-        "text_accuracy": typed and answer.text == gold.text if gold.type in TEXT_TYPES else None,
+        "text_accuracy": answer is not None and typed and answer.text == gold.text if gold.type in TEXT_TYPES else None,
         "swipe_direction_accuracy": success if gold.type == "swipe" else None,
         "step_success_rate": success,
         **{f"step_success_rate ({rule})": flag if box else success for rule, flag in others.items()},

@@ -81,6 +81,7 @@ def test_success_rules():
     assert not hits(Action("click", "60,60,70,70"), box)
     assert succeeds(Action("swipe", "0,100,0,90"), Action("swipe", "50,500,50,100"))
     assert not succeeds(Action("swipe", "0,90,0,100"), Action("swipe", "50,500,50,100"))
+    assert not succeeds(Action("swipe", "0,90,0,100"), Action("swipe", "down"))  # gold without a path
     assert succeeds(Action("task_completed", "whatever"), Action("task_completed", "done"))
     assert not succeeds(Action("type", "ab"), Action("type", "abc"))
     assert not succeeds(None, box)
