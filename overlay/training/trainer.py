@@ -171,7 +171,7 @@ class GuiTrainer(Base):
 
     # The run.
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train as the base does, from where `Checkpoints.start` says; raises RunStopped when the run was stopped."""
         start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
         if start and self.checkpoints.finished() and not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
@@ -182,7 +182,7 @@ class GuiTrainer(Base):
         self.heartbeat = Heartbeat(self.args.ddp_timeout)
         self.add_callback(Beats(self.heartbeat))
         try:
-            result = super().train(resume_from_checkpoint=start, **kwargs)
+            result = super().train(start, *args, **kwargs)
         finally:
             self.heartbeat.stop()
             self.remove_callback(Beats)

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 from trl import TrlParser
 
-from overlay.backends.trl.arguments import ARGUMENTS
+from overlay.backends.trl.arguments import ARGUMENTS, TrainArguments
 from overlay.backends.trl.train import main
 from overlay.backends.trl.train import train as train_with
 from overlay.data.lengths import prompt_lengths
@@ -55,6 +55,8 @@ def train(line):
         ({"reward_funcs": "acuracy"}, "--reward_funcs acuracy: unknown"),
         ({"reward_method": "gui"}, "train.jsonl:1: unknown reward method 'gui'"),
         ({"model_name_or_path": "no/such"}, "--model_name_or_path no/such"),
+        ({"model_name_or_path": None}, "--model_name_or_path is missing"),
+        ({"model_init_kwargs": "fast"}, "--model_init_kwargs fast: not a JSON object"),
         ({"data_file_paths": None}, "--data_file_paths is missing"),
         ({"label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: not in BACKEND=trl: GRPO has no labels"),
         (
@@ -70,6 +72,12 @@ def test_impossible_settings_are_refused(changed, message, flags, capsys):
     assert "Loading weights" not in told
     (last,) = [line for line in told.splitlines() if line.startswith("train: ")]
     assert message in last
+
+
+def test_no_group_size_is_refused():
+    """As `num_generations: null` in a --config file gives it."""
+    with pytest.raises(SettingError, match="--num_generations None: a group needs at least 2 completions"):
+        TrainArguments(num_generations=None)
 
 
 def test_trains_logs_and_saves_what_serving_needs(flags, tmp_path):

@@ -5,6 +5,7 @@ Everything impossible is refused here, before a model loads, in one line that sa
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 from trl import GRPOConfig, ModelConfig
 
@@ -39,7 +40,7 @@ class TrainArguments(TrainerOptions, GRPOConfig):
         per_step = self.per_device_train_batch_size * processes
         accumulated = self.steps_per_generation or self.gradient_accumulation_steps
         total = self.generation_batch_size or per_step * accumulated
-        if self.num_generations < 2:
+        if self.num_generations is None or self.num_generations < 2:
             raise SettingError(f"--num_generations {self.num_generations}: a group needs at least 2 completions")
         if total % self.num_generations:
             raise SettingError(
@@ -61,4 +62,4 @@ class ModelArguments(ModelConfig):
             raise SettingError("--model_name_or_path is missing: a model folder or hub name")
 
 
-ARGUMENTS = (DataArguments, TrainArguments, ModelArguments, JudgeArguments)
+ARGUMENTS: tuple[Any, ...] = (DataArguments, TrainArguments, ModelArguments, JudgeArguments)

@@ -11,6 +11,7 @@ import sys
 from functools import cache, partial
 from typing import Any
 
+from peft import LoraConfig
 from trl import TrlParser, get_peft_config, get_quantization_config
 
 from overlay.action.space import Space
@@ -56,7 +57,7 @@ def adapter_config(model: ModelArguments) -> Any:
     outside the vision tower, as in VLM-R1; a frozen tower has none whatever is named, for PEFT unfreezes adapters after
     each pass of the reference."""
     config = get_peft_config(model)
-    if config is not None:
+    if isinstance(config, LoraConfig):
         if not config.target_modules or model.freeze_vision_modules:
             config.exclude_modules = rf"(.*\.)?{VISION}\..*"
         targets = config.target_modules or ALL
@@ -65,27 +66,37 @@ def adapter_config(model: ModelArguments) -> Any:
     return config
 
 
+def mapping(flag: str, value: Any) -> dict[str, Any]:
+    """A flag's JSON object as it was parsed, empty for None. SettingError for other text, which TRL leaves as it is."""
+    if not isinstance(value, dict | None):
+        raise SettingError(f"--{flag} {value}: not a JSON object")
+    return value or {}
+
+
 def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judge: JudgeArguments) -> GuiGRPOTrainer:
     """Train; returns the trainer. Raises SettingError or DataError before the model loads, RunStopped when the run had
     to end early."""
     refuse("trl", data, args, model)
     select_rewards(data.reward_funcs)
-    processor = cache(partial(training_processor, model.model_name_or_path, data.min_pixels, data.max_pixels))
+    name = model.model_name_or_path
+    if not name:
+        raise SettingError("--model_name_or_path is missing: give a model folder or hub name")
+    processor = cache(partial(training_processor, name, data.min_pixels, data.max_pixels))
     methods = METHODS if "accuracy" in data.reward_funcs else None
     splits = prepare(data, args, prompt_style(data), processor, methods)
     settings = settings_of(data, args, model)
     check_identity(args.output_dir, settings, data.resume_changed, args.process_index == 0)
     asked = judge_for(judge, splits.methods)
     if args.use_vllm:
-        check_pixels(model.model_name_or_path, processor())
-        args.generation_kwargs = without_image_tokens(processor(), args.generation_kwargs)
-    args.model_init_kwargs = (args.model_init_kwargs or {}) | {
+        check_pixels(name, processor())
+        args.generation_kwargs = without_image_tokens(processor(), mapping("generation_kwargs", args.generation_kwargs))
+    args.model_init_kwargs = mapping("model_init_kwargs", args.model_init_kwargs) | {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype,
     }
     trainer = GuiGRPOTrainer(
-        model=model.model_name_or_path,
+        model=name,
         args=args,
         reward_funcs=select_rewards(data.reward_funcs, asked),
         train_dataset=splits.train,

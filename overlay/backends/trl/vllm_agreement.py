@@ -23,6 +23,6 @@ def check_pixels(model: str, processor: Any) -> None:
 
 def without_image_tokens(processor: Any, generation_kwargs: dict[str, Any] | None) -> dict[str, Any]:
     """Sampling parameters that never give an image token: one in a completion would have no image."""
-    tokens = {getattr(processor, name, None) for name in ("image_token_id", "video_token_id")} - {None}
-    bias = {"logit_bias": dict.fromkeys(sorted(tokens), NEVER)}
+    found = (getattr(processor, name, None) for name in ("image_token_id", "video_token_id"))
+    bias = {"logit_bias": dict.fromkeys(sorted({token for token in found if token is not None}), NEVER)}
     return bias | (generation_kwargs or {})
