@@ -9,6 +9,7 @@ input embedding unties the two, since only one of them was trained.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
@@ -17,14 +18,16 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from overlay.errors import SettingError, command
 
 
-def merge(adapter: Path, base: str | None = None) -> torch.nn.Module:
+def merge(adapter: Path, base: str | None = None) -> Any:
     """The merged model, in the base's dtype. Raises OSError or ValueError when either cannot be read."""
-    base = base or PeftConfig.from_pretrained(adapter).base_model_name_or_path
+    base = base or PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path
+    if not base:
+        raise SettingError(f"{adapter} names no base model; give it with --base")
     model = AutoModelForImageTextToText.from_pretrained(base, dtype="auto")
     adapted = PeftModel.from_pretrained(model, adapter)
-    head = model.get_output_embeddings()
-    if hasattr(head, "base_layer") and head.base_layer.weight is model.get_input_embeddings().weight:
-        head.base_layer.weight = torch.nn.Parameter(head.base_layer.weight.clone())
+    head = getattr(model.get_output_embeddings(), "base_layer", None)
+    if head is not None and head.weight is model.get_input_embeddings().weight:
+        head.weight = torch.nn.Parameter(head.weight.clone())
         for config in (model.config, model.config.get_text_config()):
             config.tie_word_embeddings = False
     return adapted.merge_and_unload()

@@ -42,3 +42,7 @@ def test_log_probs_are_the_adapters(targets, tiny_model_dir, tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", ["merge", str(tiny_model_dir), str(tmp_path / "other")])
     assert merge.main() == 2
     assert "no adapter_config.json" in capsys.readouterr().err
+
+    LoraConfig().save_pretrained(tmp_path / "nameless")
+    assert merge.main([str(tmp_path / "nameless"), str(tmp_path / "other")]) == 2
+    assert "names no base model; give it with --base" in capsys.readouterr().err
