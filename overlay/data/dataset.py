@@ -7,8 +7,9 @@ its row. Both trainers train on it.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from datasets import Dataset, concatenate_datasets
 from datasets.config import HF_DATASETS_CACHE
@@ -74,3 +75,13 @@ def load_dataset(
     known = None if methods is None else tuple(sorted(methods))
     sources = [Source(Path(f), d, m, known) for f, d, m in zip(files, folders, chosen, strict=True)]
     return concatenate_datasets([load_file(source, cache_dir) for source in sources])
+
+
+def each_row(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """Its rows (column → value), with the type that datasets leaves open."""
+    return cast(Iterator[dict[str, Any]], iter(dataset))
+
+
+def batches(dataset: Dataset, size: int) -> Iterator[dict[str, list]]:
+    """Its rows in batches (column → values) of at most `size`."""
+    return cast(Iterator[dict[str, list]], dataset.iter(size))

@@ -6,6 +6,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from overlay.action.space import seen_size, shrunk_size
+from overlay.data.dataset import batches
 from overlay.data.images import size_of
 from overlay.prompt.style import PromptStyle
 
@@ -24,7 +25,7 @@ def image_tokens(width: int, height: int, processor: Any, max_pixels: int | None
 
 def check_sizes(dataset: Dataset) -> None:
     """DataError at the first row with an image that is missing, broken or of a shape that no processor takes."""
-    for batch in tqdm(dataset.iter(BATCH), total=-(-len(dataset) // BATCH), desc="image sizes", delay=2):
+    for batch in tqdm(batches(dataset, BATCH), total=-(-len(dataset) // BATCH), desc="image sizes", delay=2):
         for paths, source in zip(batch["image"], batch["source"], strict=True):
             for path in paths:
                 size_of(path, source)
@@ -33,7 +34,7 @@ def check_sizes(dataset: Dataset) -> None:
 def prompt_lengths(dataset: Dataset, style: PromptStyle, processor: Any) -> list[int]:
     """Prompt length in tokens of every row, as the model gets it (chat template included). Raises DataError."""
     lengths = []
-    for batch in tqdm(dataset.iter(BATCH), total=-(-len(dataset) // BATCH), desc="prompt lengths", delay=2):
+    for batch in tqdm(batches(dataset, BATCH), total=-(-len(dataset) // BATCH), desc="prompt lengths", delay=2):
         texts = []
         for problem, paths in zip(batch["problem"], batch["image"], strict=True):
             messages = style.messages(problem, len(paths))

@@ -27,7 +27,7 @@ class Splits:
     methods: frozenset[str]
 
 
-def held_out_files(args: Any) -> tuple[str, str, str | None] | None:
+def held_out_files(args: Any) -> tuple[str, str | None, str | None] | None:
     """(files, folders, methods) of the held-out rows, or None. Where folders or methods are not given, the training
     ones serve, one for all files if there is only one. SettingError when rows would be held out twice."""
     if not args.eval_data_file_paths:

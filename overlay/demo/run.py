@@ -21,7 +21,7 @@ from datasets import Dataset
 from transformers import AutoModelForImageTextToText
 
 from data_prep.convert import convert
-from overlay.data.dataset import load_dataset
+from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import size_of
 from overlay.demo import tiny_model
 from overlay.demo.difference import difference
@@ -35,7 +35,7 @@ from overlay.model.processor import load_processor
 from overlay.patching.submodule import Submodule
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
-from overlay.rewards import REWARDS
+from overlay.rewards.action import gui_action_reward
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ROOT / "data_prep" / "miniwob" / "tasks"
@@ -64,7 +64,7 @@ def warm_model(out: Path, rows: Dataset, steps: int) -> Path:
     if folder.is_dir():
         print(f"warm start: {folder} is there already", file=sys.stderr)
         return folder
-    texts = [text for r in rows for text in (r["problem"], reasoned_answer(r["problem"], r["solution"]))]
+    texts = [text for r in each_row(rows) for text in (r["problem"], reasoned_answer(r["problem"], r["solution"]))]
     processor = tiny_model.build_processor(texts)
     model = warm_start(tiny_model.build_model(processor), processor, rows, out / "warm.log", steps)
     aside = folder.with_suffix(".tmp")
@@ -108,7 +108,7 @@ def answered(folder: Path, rows: Dataset, name: str) -> tuple[list[str], dict[st
 def figures(answers: list[str], solutions: list[str]) -> dict[str, Metric]:
     """Metrics of `measure`, and the mean gui_action reward."""
     completions = [[{"role": "assistant", "content": text}] for text in answers]
-    rewards = REWARDS["gui_action"](completions, solution=solutions)
+    rewards = gui_action_reward(completions, solution=solutions)
     return {**measure(answers, solutions), "mean_reward": Metric(sum(rewards) / len(rewards), len(rewards))}
 
 
@@ -121,7 +121,7 @@ def reward_curve(folder: Path, steps: int) -> list[tuple[int, float]]:
 
 def without_a_model(rows: Dataset) -> dict[str, dict[str, Metric]]:
     """Figures of `make eval`'s baselines on the rows, `random` over `RANDOM_DRAWS` draws."""
-    solutions, sizes = list(rows["solution"]), [size_of(row["image"][-1], row["source"]) for row in rows]
+    solutions, sizes = list(rows["solution"]), [size_of(row["image"][-1], row["source"]) for row in each_row(rows)]
     draws = [text for draw in range(RANDOM_DRAWS) for text in baselines.guess(sizes, draw)]
     return {
         "random": figures(draws, solutions * RANDOM_DRAWS),

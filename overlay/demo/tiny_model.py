@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -58,10 +59,8 @@ def build_tokenizer(texts: list[str], vocab_size: int = 4000) -> PreTrainedToken
 
 def build_processor(texts: list[str], pixels: int = PIXELS) -> Qwen2_5_VLProcessor:
     """Processor with a tokenizer trained on `texts`; images are resized to at most `pixels`."""
-    limits = {"min_pixels": 28 * 28, "max_pixels": pixels}
-    return Qwen2_5_VLProcessor(
-        Qwen2VLImageProcessor(**limits), build_tokenizer(texts), Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE
-    )
+    images = Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=pixels)
+    return Qwen2_5_VLProcessor(images, build_tokenizer(texts), Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE)
 
 
 def build_model(
@@ -107,7 +106,7 @@ def build_model(
     return model
 
 
-def save(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor, folder: Path) -> None:
+def save(model: PreTrainedModel, processor: Qwen2_5_VLProcessor, folder: Path) -> None:
     """Write a model folder that `from_pretrained` reads."""
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

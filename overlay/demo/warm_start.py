@@ -31,7 +31,7 @@ def reasoned_answer(problem: str, solution: str) -> str:
 class Collator:
     """Examples → a left-padded batch whose labels are the completion's tokens."""
 
-    def __init__(self, processor: ProcessorMixin):
+    def __init__(self, processor: Any):
         self.processor = processor
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:

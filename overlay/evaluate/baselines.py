@@ -7,6 +7,7 @@ They go through the same metrics as a model's. They do not reason, so they have 
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centre
 
@@ -28,7 +29,7 @@ def _completion(kind: str, parameter: str) -> str:
     return f"<answer>{json.dumps(answer)}</answer>"
 
 
-def guess(sizes: list[tuple[float, float]], seed: int = 0) -> list[str]:
+def guess(sizes: Sequence[tuple[float, float]], seed: int = 0) -> list[str]:
     """`random`: any type; any place on the screen for a click, any two for a swipe. `sizes` (width, height) of each
     row's screen, in the model's space."""
     draw = random.Random(seed)
@@ -43,7 +44,7 @@ def guess(sizes: list[tuple[float, float]], seed: int = 0) -> list[str]:
     return answers
 
 
-def majority(golds: list[Action], sizes: list[tuple[float, float]]) -> list[str]:
+def majority(golds: list[Action], sizes: Sequence[tuple[float, float]]) -> list[str]:
     """`majority`: these rows' most frequent type, at the mean place of its gold boxes, or with its commonest text."""
     kind = Counter(gold.type for gold in golds).most_common(1)[0][0]
     own = [(gold, size) for gold, size in zip(golds, sizes, strict=True) if gold.type == kind]

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from overlay.action.space import Space
-from overlay.data.dataset import load_dataset
+from overlay.data.dataset import each_row, load_dataset
 from overlay.data.examples import as_rows
 from overlay.data.images import size_of
 from overlay.errors import DataError, SettingError, Unanswered, command
@@ -52,7 +52,7 @@ def rows_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     space = Space(args.coordinate_space, args.min_pixels, args.max_pixels)
     style = PromptStyle(load_template("zh"), space=space)
     rows = []
-    for row in as_rows(load_dataset(args.data, args.images, "gui_action"), style):
+    for row in each_row(as_rows(load_dataset(args.data, args.images, "gui_action"), style)):
         try:
             gold_action(row["solution"])
         except DataError as error:
@@ -107,7 +107,7 @@ def summary(rows: list[dict[str, Any]], completions: list[str], compared: list[P
         return {name: asdict(value) for name, value in scores.items()}
 
     return {
-        "rows": len(rows), "tasks": int(own["task"].nunique()), "rule": RULE, "rules": RULES,
+        "rows": len(rows), "tasks": len(set(own["task"])), "rule": RULE, "rules": RULES,
         "metrics": plain(intervals.overall(own)),
         **{f"by_{column}": plain(intervals.by(own, column)) for column in ("gold_type", "app", "position")},
         "baselines": {name: plain(intervals.overall(part)) for name, part in named.items()},

@@ -1,18 +1,20 @@
 """Answer rows with a local model, batched: prompts as in training, greedy or sampled."""
 
+from typing import Any
+
 import torch
 from datasets import Dataset
 from tqdm import tqdm
-from transformers import PreTrainedModel, ProcessorMixin
 
+from overlay.data.dataset import batches
 from overlay.data.examples import as_examples
 from overlay.prompt.style import PromptStyle
 
 
 @torch.inference_mode()
 def complete(
-    model: PreTrainedModel,
-    processor: ProcessorMixin,
+    model: Any,
+    processor: Any,
     rows: Dataset,
     style: PromptStyle,
     batch_size: int = 32,
@@ -26,7 +28,7 @@ def complete(
     torch.manual_seed(seed)
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     answers = []
-    for part in tqdm(as_examples(rows, style).iter(batch_size), total=-(-len(rows) // batch_size), desc=progress):
+    for part in tqdm(batches(as_examples(rows, style), batch_size), total=-(-len(rows) // batch_size), desc=progress):
         text = processor.apply_chat_template(part["prompt"], tokenize=False, add_generation_prompt=True)
         images = [image for row in part["images"] for image in row]
         inputs = processor(text=text, images=images or None, padding=True, padding_side="left", return_tensors="pt").to(

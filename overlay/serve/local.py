@@ -21,7 +21,7 @@ from transformers import AutoModelForImageTextToText
 from overlay.action.action import Action, parse_action, parse_coordinates
 from overlay.action.completion import split
 from overlay.action.space import Space, rescale
-from overlay.data.dataset import load_dataset
+from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import scale_of
 from overlay.errors import SettingError, command
 from overlay.model.answer import complete
@@ -89,12 +89,11 @@ def answer(args: argparse.Namespace) -> None:
         style = PromptStyle(space=space)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForImageTextToText.from_pretrained(args.model, dtype="auto" if device == "cuda" else None)
-    texts = complete(
-        model.to(device), processor, rows, style, args.batch, args.max_tokens, args.temperature, progress="answers"
-    )
+    model.to(device)  # pyright: ignore[reportArgumentType] its decorator hides `self`
+    texts = complete(model, processor, rows, style, args.batch, args.max_tokens, args.temperature, progress="answers")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
+    for number, (row, text) in enumerate(zip(each_row(rows), texts, strict=True)):
         print(f"--- {row['source']}\n{text}")
         scale = scale_of(style, row["image"], row["source"])
         picture = None
