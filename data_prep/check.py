@@ -67,7 +67,7 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
         size = None
         for path in row["image"]:
             size, problem = check_image(images / path, decode)
-            if problem:
+            if size is None:
                 tally.problems.append((number, f"{path}: {problem}"))
             else:
                 tally.sizes[f"{size[0]}x{size[1]}"] += 1

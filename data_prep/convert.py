@@ -86,7 +86,7 @@ def convert(
     report = report or out.with_suffix(".report.jsonl")
     report.unlink(missing_ok=True)
     work = partial(convert_chunk, root=root, template=template, language=language, decode=decode)
-    rows = broken = 0
+    rows, broken, listed = 0, 0, None
     with replacing(out) as file, ExitStack() as opened, tqdm(desc="steps", unit=" steps") as progress:
         for results in ordered_map(work, _chunks(root, progress), workers):
             for line, problem in results:
@@ -94,7 +94,7 @@ def convert(
                     rows += 1
                     file.write(f'{{"id": {rows}, {line}\n'.encode())
                     continue
-                if not broken:
+                if listed is None:
                     report.parent.mkdir(parents=True, exist_ok=True)
                     listed = opened.enter_context(open(report, "w", encoding="utf-8", errors="replace"))
                 broken += 1

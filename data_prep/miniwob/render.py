@@ -67,7 +67,7 @@ def render(out: Path, name: str, tasks: list[str], first_id: int, first_seed: in
     total, task_id = 0, first_id
     with browser.open_page() as page, tqdm(total=steps, desc=name, unit="step") as progress:
         streams = {task: episodes(page, task, first_seed) for task in tasks}
-        spent = dict.fromkeys(tasks, 0)
+        spent = dict.fromkeys(tasks, 0.0)
         while total < steps:
             task = min(tasks, key=lambda t: spent[t])  # the first of equals, in the given order
             count = write_task(out / name / str(task_id), task, next(streams[task]))
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     render(aside, "train", trained, 10_001, 0, args.train_steps, 1.0)
     render(aside, "heldout", shuffled, 20_001, 1_000, other_seeds, 100.0)
     render(aside, "heldout", list(HELD_OUT_TYPES), 30_001, 0, args.heldout_steps - other_seeds, 1.0)
-    licence = next(f for f in distribution("miniwob").files if f.name == "LICENSE")
+    licence = next(f for f in distribution("miniwob").files or () if f.name == "LICENSE")
     (aside / "LICENSE.miniwob").write_text(licence.read_text(), encoding="utf-8")
     shutil.rmtree(args.out, ignore_errors=True)
     aside.rename(args.out)

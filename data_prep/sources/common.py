@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from overlay.action.action import ACTION_NAMES
 from overlay.data.images import UNREADABLE, identified, png_or_jpeg
@@ -128,7 +129,7 @@ def write(episode: Episode, folder: Path, report: Report) -> None:
     report.counts["episodes"] += 1
 
 
-def read_json(file: Path) -> object:
+def read_json(file: Path) -> Any:
     """A JSON file's content. Raises SourceError."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -141,9 +142,10 @@ def records(file: Path) -> Iterator[dict[str, list]]:
     from tfrecord import example_pb2
     from tfrecord.reader import tfrecord_iterator
 
+    example = example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue] protobuf makes it at import
     try:
         for data in tfrecord_iterator(str(file), compression_type="gzip"):
-            features = example_pb2.Example.FromString(bytes(data)).features.feature
+            features = example.FromString(bytes(data)).features.feature
             yield {name: list(getattr(value, value.WhichOneof("kind")).value) for name, value in features.items()}
     except (OSError, EOFError, RuntimeError, TypeError) as error:
         raise SourceError(f"{file}: no GZIP TFRecord: {error}") from error

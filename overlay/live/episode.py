@@ -45,7 +45,7 @@ def act(page: Page, action: Action, scale: Scale) -> bool:
     """Do the model's action; whether there was something to do. Coordinates have `scale` in screenshot pixels."""
     css = None
     if action.coordinates is not None:
-        css = [value / browser.SCALE for value in rescale(action.coordinates, scale, back=True)]
+        css = tuple(value / browser.SCALE for value in rescale(action.coordinates, scale, back=True))
     if action.type in BOX_TYPES and css:
         x, y = centre(as_box(css))
         browser.tap(page, min(max(x, 0), browser.WIDTH - 1), min(max(y, 0), browser.HEIGHT - 1))

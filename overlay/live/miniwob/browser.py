@@ -64,7 +64,7 @@ def open_page() -> Iterator[Page]:
 
 def start(page: Page, task: str, seed: str) -> str:
     """Load the task's page, start one episode from `seed`, and return the instruction."""
-    page.goto((files("miniwob") / "html" / "miniwob" / f"{task}.html").as_uri())
+    page.goto(Path(str(files("miniwob") / "html" / "miniwob" / f"{task}.html")).as_uri())
     page.add_style_tag(content=STYLE)
     page.evaluate("seed => { core.EPISODE_MAX_TIME = 1e6; Math.seedrandom(seed); core.startEpisodeReal(); }", seed)
     page.wait_for_timeout(60)

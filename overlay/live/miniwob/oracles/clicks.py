@@ -1,11 +1,10 @@
 """Oracles of pages where everything is a tap: buttons, tabs, boxes, menus, trees."""
 
-import re
 from collections.abc import Iterator
 
 from playwright.sync_api import Page
 
-from overlay.live.miniwob.oracles.parts import Act, Ambiguous, click, one, query, quoted, submit, unique
+from overlay.live.miniwob.oracles.parts import Act, Ambiguous, asked, click, one, quoted, submit, unique
 
 
 def button_sequence(page: Page) -> Iterator[Act]:
@@ -14,7 +13,7 @@ def button_sequence(page: Page) -> Iterator[Act]:
 
 
 def button_delay(page: Page) -> Iterator[Act]:
-    seconds = int(re.search(r"wait (\d+) seconds", query(page)).group(1))
+    seconds = int(asked(page, r"wait (\d+) seconds"))
     yield click(one("#subbtn"), "Click button ONE")
     for _ in range(seconds):
         yield Act("wait", "Wait one second")
@@ -22,7 +21,7 @@ def button_delay(page: Page) -> Iterator[Act]:
 
 
 def test_transfer(page: Page) -> Iterator[Act]:
-    name = re.search(r"button (\w+)", query(page)).group(1)
+    name = asked(page, r"button (\w+)")
     yield click(unique(page, "button", name), f"Click button {name}")
 
 
@@ -34,12 +33,12 @@ def dialog(page: Page) -> Iterator[Act]:
 
 
 def tab(page: Page) -> Iterator[Act]:
-    name = re.search(r"Tab #\d", query(page)).group(0)
+    name = asked(page, r"Tab #\d")
     yield click(unique(page, "#area ul a", name), f"Click {name}")
 
 
 def choices(page: Page) -> Iterator[Act]:
-    names = re.search(r"Select (.*) and click", query(page)).group(1)
+    names = asked(page, r"Select (.*) and click")
     for name in [] if names == "nothing" else names.split(", "):
         yield click(f"{unique(page, '#boxes label', name)}.querySelector('input')", f"Select {name}")
     yield submit()
@@ -51,7 +50,7 @@ def collapsible(page: Page) -> Iterator[Act]:
 
 
 def color(page: Page) -> Iterator[Act]:
-    name = re.search(r"on the (\w+) colored", query(page)).group(1)
+    name = asked(page, r"on the (\w+) colored")
     yield click(one(f'#area .color[data-color="{name}"]'), f"Click the {name} box")
 
 
@@ -64,7 +63,7 @@ def widget(page: Page) -> Iterator[Act]:
 
 
 def focus_nth(page: Page) -> Iterator[Act]:
-    nth = re.search(r"the (\d)", query(page)).group(1)
+    nth = asked(page, r"the (\d)")
     yield click(one(f"#tt{nth}"), f"Tap text field number {nth}")
 
 
@@ -79,7 +78,7 @@ def shape(page: Page) -> Iterator[Act]:
 
 
 def grid(page: Page) -> Iterator[Act]:
-    point = re.search(r"\(-?\d,-?\d\)", query(page)).group(0)
+    point = asked(page, r"\(-?\d,-?\d\)")
     yield click(f"document.getElementById({point!r})", f"Click {point} on the grid")
 
 
@@ -107,7 +106,7 @@ def odd_even(page: Page) -> Iterator[Act]:
 
 
 def social(page: Page) -> Iterator[Act]:
-    user = re.search(r"user (@\w+)", query(page)).group(1)
+    user = asked(page, r"user (@\w+)")
     action = quoted(page)[0]
     media = (
         f"[...document.querySelectorAll('.media')].filter(e => e.querySelector('.username').textContent === {user!r})"

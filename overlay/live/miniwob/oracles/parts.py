@@ -27,6 +27,11 @@ def query(page: Page) -> str:
     return page.evaluate("core.getUtterance()")
 
 
+def asked(page: Page, pattern: str) -> str:
+    """What the pattern, or its group where it has one, finds first in the instruction."""
+    return re.findall(pattern, query(page))[0]
+
+
 def quoted(page: Page) -> list[str]:
     """What stands in quotes in the instruction."""
     return re.findall(r'"([^"]*)"', query(page))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from playwright.sync_api import Page
 
-from overlay.live.miniwob.oracles.parts import Act, click, one, query, submit, typed
+from overlay.live.miniwob.oracles.parts import Act, asked, click, one, submit, typed
 
 
 def scroll_to(page: Page, end: str) -> Iterator[Act]:
@@ -16,7 +16,7 @@ def scroll_to(page: Page, end: str) -> Iterator[Act]:
 
 
 def scroll_text(page: Page) -> Iterator[Act]:
-    yield from scroll_to(page, re.search(r"bottom|top", query(page)).group(0))
+    yield from scroll_to(page, asked(page, r"bottom|top"))
     yield submit()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from playwright.sync_api import Page
 
-from overlay.live.miniwob.oracles.parts import Act, click, one, query, quoted, submit, typed, unique
+from overlay.live.miniwob.oracles.parts import Act, asked, click, one, query, quoted, submit, typed, unique
 
 LEFTOVER = "#popup-cancel"
 
@@ -45,12 +45,12 @@ def algebra(page: Page) -> str:
 
 
 def nth_word(page: Page) -> str:
-    nth = int(re.search(r"the (\d+)", query(page)).group(1))
+    nth = int(asked(page, r"the (\d+)"))
     return re.sub("[^a-zA-Z]", "", page.locator("#area p").inner_text().split()[nth - 1])
 
 
 def table_value(page: Page) -> str:
-    key = re.search(r"value of (.*) into", query(page)).group(1)
+    key = asked(page, r"value of (.*) into")
     return page.locator("#tab tr", has=page.get_by_text(key, exact=True)).locator("td").nth(1).inner_text()
 
 
@@ -60,7 +60,7 @@ def blocks(page: Page) -> str:
 
 def search(page: Page) -> Iterator[Act]:
     name = quoted(page)[0]
-    nth = int(re.search(r"the (\d+)(st|nd|rd|th) search result", query(page)).group(1)) - 1
+    nth = int(asked(page, r"the (\d+)(?:st|nd|rd|th) search result")) - 1
     yield click(one("#search-text"), "Tap the search box")
     yield typed(name)
     yield click(one("#search"), "Press Search")
