@@ -4,13 +4,13 @@
 (`[[{"role": "assistant", "content": str}], ...]`); `solution` and `accu_reward_method` are columns of the dataset.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from overlay.rewards.accuracy import accuracy_reward
 from overlay.rewards.action import gui_action_reward
 from overlay.rewards.format import format_reward, scaled_format_reward
 
-REWARDS: dict[str, Callable[..., list[float]]] = {
+REWARDS: dict[str, Callable[..., Sequence[float | None]]] = {
     "accuracy": accuracy_reward,
     "format": format_reward,
     "format_scaled": scaled_format_reward,

@@ -55,5 +55,6 @@ def judged_by(judge: Judge) -> Callable[..., list[float | None]]:
     def reward(completions: list, **columns: list) -> list[float | None]:
         return accuracy_reward(completions, judge=judge, **columns)
 
-    reward.needed = True  # see overlay.training.recorder.NEEDED
+    # See overlay.training.recorder.NEEDED.
+    reward.needed = True  # pyright: ignore[reportAttributeAccessIssue] functions take attributes
     return reward

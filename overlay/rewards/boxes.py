@@ -8,9 +8,9 @@ import contextlib
 import io
 import math
 import re
-from typing import Any
+from typing import Any, cast
 
-from overlay.action.action import LARGEST, iou
+from overlay.action.action import LARGEST, Box, iou
 from overlay.action.completion import load_json, split
 from overlay.rewards.answers import LONGEST, answer_of, clean, gold_of, stated_answer
 
@@ -25,13 +25,15 @@ def boxes_in(text: str, last: bool = True) -> list[Any]:
     return items if isinstance(items, list) else []
 
 
-def box_of(item: Any) -> tuple[float, ...] | None:
+def box_of(item: Any) -> Box | None:
     """(x1, y1, x2, y2) of an item with x1 < x2 and y1 < y2, or None."""
     box = item.get("bbox_2d") if isinstance(item, dict) else None
     if not isinstance(box, list) or len(box) != 4:
         return None
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= LARGEST for v in box)
-    return tuple(map(float, box)) if numbers and box[0] < box[2] and box[1] < box[3] else None
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= LARGEST for v in box):
+        return None
+    x1, y1, x2, y2 = map(float, box)
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
 
 
 def label_of(item: Any) -> str:
@@ -61,7 +63,7 @@ def average_precision(predicted: list[Any], gold: list[Any], threshold: float | 
         return 0.0
     data = {"images": [{"id": 0}], "annotations": truth, "categories": [{"id": n} for n in labels.values()], "info": {}}
     with contextlib.redirect_stdout(io.StringIO()):  # it prints a table for every call
-        coco = COCO()
+        coco = cast(Any, COCO())  # its types know of files only
         coco.dataset = data
         coco.createIndex()
         evaluation = COCOeval(coco, coco.loadRes(answered), "bbox")

@@ -28,7 +28,7 @@ def choice_in(text: str) -> str | None:
         context = text[max(0, at - 20) : at + 20]
         scores[letter] += sum(hint in context for hint in HINTS)
         scores[letter] += 2 * (at > 0.7 * len(text)) + (at + 1 < len(text) and text[at + 1] in "。.!！,，")
-    return max(scores, key=scores.get)
+    return max(scores, key=scores.__getitem__)
 
 
 def equivalent(answer: str, gold: str) -> bool:

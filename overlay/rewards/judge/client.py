@@ -140,13 +140,11 @@ class Judge:
         return scores, reasons
 
     async def _ask(self, pair: tuple[str, str], slots: asyncio.Semaphore) -> float:
-        options = {"response_format": RESPONSE_FORMAT} if self.settings.judge_structured else {}
+        options: dict[str, Any] = {"response_format": RESPONSE_FORMAT} if self.settings.judge_structured else {}
+        options |= {"model": self.settings.judge_model, "messages": messages(self.text, *pair)}
         async with slots:
             with self.breaker.calling():
-                reply = await self._client.chat.completions.create(
-                    model=self.settings.judge_model, messages=messages(self.text, *pair), temperature=0,
-                    max_tokens=REPLY_TOKENS, **options,
-                )  # fmt: skip
+                reply = await self._client.chat.completions.create(temperature=0, max_tokens=REPLY_TOKENS, **options)
                 if not reply.choices:
                     raise BadReply("no choices")
                 return parse_reply(reply.choices[0].message.content)
