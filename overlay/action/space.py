@@ -82,7 +82,9 @@ def rescale_action(text: str, scale: Scale) -> str:
     """An action's JSON with the coordinates of a click, long_click or swipe rescaled, as integers; other text as it
     is."""
     record = load_json(text) if scale != (1.0, 1.0) else None
-    kind = record.get("action_type") if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return text
+    kind = record.get("action_type")
     parameters = record.get("action_parameter") if kind in (*BOX_TYPES, "swipe") else None
     coordinates = parse_coordinates(parameters.get(kind)) if isinstance(parameters, dict) else None
     if coordinates is None:

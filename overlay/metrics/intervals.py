@@ -6,6 +6,7 @@ Intervals are 95 % bootstrap intervals over tasks, for the steps of a task are n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,8 +38,8 @@ def _resampled(values: np.ndarray, tasks: np.ndarray, generator: np.random.Gener
     return sums[draws].sum(1) / counts[draws].sum(1)
 
 
-def estimate(flags: pd.Series, tasks: pd.Series) -> Score | None:
-    """Mean of a flag over the rows that have it, None where no row has."""
+def estimate(flags: Any, tasks: Any) -> Score | None:
+    """Mean of a flag (a Series) over the rows that have it, None where no row has."""
     known = flags.notna()
     if not known.any():
         return None
@@ -60,7 +61,8 @@ def by(rows: pd.DataFrame, column: str, metric: str = "step_success_rate") -> di
     """One metric for each value of a column, most frequent value first."""
     order = rows[column].value_counts().index
     parts = {str(value): rows[rows[column] == value] for value in order}
-    return {value: estimate(part[metric], part["task"]) for value, part in parts.items()}
+    scores = {value: estimate(part[metric], part["task"]) for value, part in parts.items()}
+    return {value: score for value, score in scores.items() if score is not None}
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str = "step_succe
     pairs = first.merge(second, on="source", suffixes=("", "_second"))
     if pairs.empty:
         raise DataError("the runs have no row in common")
-    one, two = pairs[metric].astype(float), pairs[f"{metric}_second"].astype(float)
-    change = (two - one).to_numpy()
+    one, two = (pairs[name].to_numpy(float) for name in (metric, f"{metric}_second"))
+    change = two - one
     means = _resampled(change, pairs["task"].to_numpy(), np.random.default_rng(SEED))
     low, high = np.quantile(means, [0.025, 0.975])
     lost, won = int(((one == 1) & (two == 0)).sum()), int(((one == 0) & (two == 1)).sum())

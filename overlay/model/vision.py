@@ -13,7 +13,7 @@ import torch
 VISION = "visual"
 
 
-def vision_tower(model: torch.nn.Module) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+def vision_tower(model: torch.nn.Module) -> tuple[Any, Any] | None:
     """(the module whose forward takes pixel values, its vision tower) of a model, or None when it has none."""
     for module in model.modules():
         if isinstance(getattr(module, VISION, None), torch.nn.Module) and hasattr(module, "language_model"):
@@ -67,7 +67,7 @@ def leave_out_no_images(model: torch.nn.Module) -> None:
     found[0].register_forward_pre_hook(drop, with_kwargs=True)
 
 
-def blank_features(tower: torch.nn.Module) -> torch.Tensor:
+def blank_features(tower: Any) -> torch.Tensor:
     """Features of one blank image of 2 x 2 merged patches."""
     config = tower.config
     side = 2 * config.spatial_merge_size

@@ -15,7 +15,7 @@ SHOWN = ("step", "mode", "rewards", "advantage", "completion", "solution", "prob
 def card(record: dict[str, Any]) -> dict[str, Any]:
     """The card of one record of a rollout file; images by path."""
     answered, gold = parse_action(record["completion"]), parse_action(record["solution"] or "")
-    scale = tuple(record.get("coordinate_scale") or (1.0, 1.0))
+    sx, sy = record.get("coordinate_scale") or (1.0, 1.0)
     return {
         **{name: record[name] for name in SHOWN},
         "source": Path(record["source"] or "").name,
@@ -23,7 +23,7 @@ def card(record: dict[str, Any]) -> dict[str, Any]:
         "type": gold.type if gold else "other",
         "answered": answered.type if answered else "none",
         "match": match(answered, gold),
-        "shapes": shapes(shape(gold, "gold", scale), shape(answered, "answer", scale)),
+        "shapes": shapes(shape(gold, "gold", (sx, sy)), shape(answered, "answer", (sx, sy))),
     }
 
 

@@ -49,14 +49,14 @@ def render_question(template: str, fields: dict[str, Any], language: str = "zh")
 
     The previous screen's mark always comes before the current one's, whatever the order of the keys in `fields`.
     """
-    present = tuple(bool(fields.get(name)) for name in SCREEN_FIELDS)
+    previous, current = (bool(fields.get(name)) for name in SCREEN_FIELDS)
     shown = {}
     for name, value in fields.items():
         if name not in SCREEN_FIELDS:
             shown[name] = value
         elif name not in shown:
             shown.update({screen: MARK if fields[screen] else "" for screen in SCREEN_FIELDS if screen in fields})
-    text = template.replace(SCREENS_MARK, SCREENS[language][present])
+    text = template.replace(SCREENS_MARK, SCREENS[language][previous, current])
     return text + json.dumps(shown, ensure_ascii=False)
 
 

@@ -29,9 +29,9 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def last_checkpoint(output_dir: str) -> str | None:
+def last_checkpoint(output_dir: str | None) -> str | None:
     """The newest checkpoint in output_dir, or None."""
-    return get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
+    return get_last_checkpoint(output_dir) if output_dir and Path(output_dir).is_dir() else None
 
 
 class Checkpoints:

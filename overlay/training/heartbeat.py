@@ -31,7 +31,7 @@ class Heartbeat:
 
     def __init__(self, seconds: float):
         self.seconds, self.step, self.changed = seconds, 0, time.monotonic()
-        self.store = dist.distributed_c10d._get_default_store() if dist.is_initialized() else None
+        self.store: Any = dist.distributed_c10d._get_default_store() if dist.is_initialized() else None
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if self.store else (0, 1)
         self.beats = 0
         self.stopped = threading.Event()

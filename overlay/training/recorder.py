@@ -53,7 +53,7 @@ class Recorder:
         models = (str, torch.nn.Module)
         return [each if isinstance(each, models) else self._function(n, each) for n, each in enumerate(rewards)]
 
-    def watch(self, index: int, model: torch.nn.Module) -> None:
+    def watch(self, index: int, model: Any) -> None:
         """Record what a reward model (one logit a row) gives."""
         name = model.config._name_or_path.split("/")[-1]
 

@@ -98,9 +98,10 @@ def exchanged(
 
     def widened(name: str, batch: dict[str, Any], own: tuple[int, int]) -> torch.Tensor:
         left, right = prompt - own[0], completion - own[1]
-        value, fill = batch.get(name), pad_id if name.endswith("_ids") else 0
-        if name in OF_BOTH:  # not there in a batch without images
-            return pad(batch["prompt_ids"].new_zeros(len(chosen), sum(own)) if value is None else value, (left, right))
+        if name in OF_BOTH:
+            types = batch.get(name)  # not there in a batch without images
+            return pad(batch["prompt_ids"].new_zeros(len(chosen), sum(own)) if types is None else types, (left, right))
+        value, fill = batch[name], pad_id if name.endswith("_ids") else 0
         if name in OF_PROMPT:
             return pad(value, (left, 0), value=fill)
         if value.ndim == 2 and value.size(1) == own[1]:
