@@ -179,9 +179,9 @@ bench: $(VENV)/.ready ## Speed and memory, as ratios against unpatched upstream 
 	$(PY) -m benchmarks.run
 
 .PHONY: lint
-lint: $(VENV)/.ready ## Style and shell checks
-	ruff check .
-	ruff format --check .
+lint: $(VENV)/.ready ## Style, types, rooms and shell checks
+	ruff check . && ruff format --check .
+	basedpyright
 	lint-imports --no-cache
 	shellcheck run_scripts/*.sh requirements/*.sh docker/*.sh .ci/run
 	hadolint docker/Dockerfile
