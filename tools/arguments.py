@@ -80,7 +80,7 @@ def classes(upstream: Path | None) -> list[type]:
         return list(ARGUMENTS)
     if str(upstream / "src") not in sys.path:
         sys.path.insert(0, str(upstream / "src"))
-    from open_r1 import grpo_jsonl as script
+    from open_r1 import grpo_jsonl as script  # pyright: ignore[reportMissingImports]  (the submodule may be absent)
 
     own = script.GRPOScriptArguments, script.GRPOConfig, script.GRPOModelConfig
     return list(hooks.parser(TrlParser, *own).dataclass_types)

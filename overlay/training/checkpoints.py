@@ -78,7 +78,7 @@ class Checkpoints:
         last = self.args.max_steps if self.args.max_steps > 0 else values["max_steps"]
         if values["global_step"] < last:
             return False
-        root = Path(self.args.output_dir)
+        root = Path(str(self.args.output_dir))
         saved = [root / name for name in ("config.json", "adapter_config.json") if (root / name).is_file()]
         if saved and max(file.stat().st_mtime for file in saved) >= state.stat().st_mtime:
             raise Finished(f"{root}: already finished, step {values['global_step']} of {last}; the model is there")

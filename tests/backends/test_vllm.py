@@ -157,7 +157,7 @@ def test_every_argument_and_image_reaches_the_server(server, tiny_model_dir, dem
 
 
 def test_other_pixel_limits_than_the_model_folders_are_refused(server, tiny_model_dir, demo_rows, tmp_path):
-    with pytest.raises(ValueError, match=r"this run has 3136 to 9408.*python -m overlay\.processor MODEL OUT"):
+    with pytest.raises(ValueError, match=r"this run has 3136 to 9408.*python -m overlay\.model\.processor MODEL OUT"):
         train_with(*TrlParser(ARGUMENTS).parse_args_and_config(args=line(tiny_model_dir, demo_rows, tmp_path, server)))
     assert server.requests == []
 

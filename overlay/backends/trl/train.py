@@ -85,7 +85,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     methods = METHODS if "accuracy" in data.reward_funcs else None
     splits = prepare(data, args, prompt_style(data), processor, methods)
     settings = settings_of(data, args, model)
-    check_identity(args.output_dir, settings, data.resume_changed, args.process_index == 0)
+    check_identity(str(args.output_dir), settings, data.resume_changed, args.process_index == 0)
     asked = judge_for(judge, splits.methods)
     if args.use_vllm:
         check_pixels(name, processor())

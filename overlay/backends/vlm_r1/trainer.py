@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from open_r1.trainer import VLMGRPOTrainer
+from open_r1.trainer import VLMGRPOTrainer  # pyright: ignore[reportMissingImports]  (the submodule may be absent)
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -81,7 +81,7 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         inner = self.accelerator.unwrap_model(self.model)
         self.ends, config = end_tokens(inner, self.processing_class.tokenizer), inner.config
         # A sampled image token would have no image: processor and model would then disagree on their number.
-        tokens = {getattr(config, name, None) for name in IMAGE_TOKENS} - {None}
+        tokens = {getattr(config, name) for name in IMAGE_TOKENS if getattr(config, name, None) is not None}
         self.generation_config.suppress_tokens = sorted(tokens) or None
         if self.vlm_module.has_grids:
             limit_pixels(self.processing_class, kwargs.get("min_pixels"), kwargs.get("max_pixels"))
@@ -196,7 +196,7 @@ def print_completions(records: list[dict[str, Any]]) -> None:
     Console(width=160).print(table)
 
 
-def _forward_parameters(model: torch.nn.Module) -> set[str]:
+def _forward_parameters(model: Any) -> set[str]:
     """Names of the forward arguments of a model, under an adapter if there is one."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return set(inspect.signature(base.forward).parameters)
