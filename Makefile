@@ -30,9 +30,17 @@ demo: $(VENV)/.ready ## Main job end to end on MiniWoB++ steps: rows, GRPO, held
 	$(PY) -m overlay.demo.run --out $(RUNS)/demo$(if $(BACKEND),-$(BACKEND)) $(if $(BACKEND),--backend $(BACKEND))
 
 .PHONY: test
-test: $(VENV)/.ready ## Run all tests (PYTEST="-k name" to pass options)
+test: $(VENV)/.ready ## Run all tests but the long proofs (PYTEST="-k name" to pass options)
 	@scripts="$$(bash requirements/system.sh)" || echo "$$scripts" >&2
 	HF_HUB_OFFLINE=1 $(PY) -m pytest $(PYTEST)
+
+.PHONY: test-fast
+test-fast: $(VENV)/.ready ## Run the units only: no training, no browser, no second process
+	HF_HUB_OFFLINE=1 $(PY) -m pytest -m "not integration and not slow and not long" $(PYTEST)
+
+.PHONY: test-long
+test-long: $(VENV)/.ready ## Run the long proofs: many clean ends, hundreds of steps with kills
+	HF_HUB_OFFLINE=1 $(PY) -m pytest -m long $(PYTEST)
 
 .PHONY: test-legacy
 test-legacy: $(VENV)-legacy/.ready ## Run the series on VLM-R1's own old pins, in an environment of its own
