@@ -20,9 +20,8 @@ ZERO3 = {
 }  # fmt: skip
 
 
-def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None, forks=None, **flags):
-    """Run the stock script on two ranks; returns the trainer's log history. `variables`: of the environment; `forks`:
-    the ForkServer (tests.ranks) to fork the ranks from, else they are torchrun's, in fresh interpreters."""
+def stock_command(upstream, model, data, out, cpu=True, **flags):
+    """(command line of the stock script after `python`, the environment's variables that it needs)."""
     values = {
         "model_name_or_path": model, "dataset_name": "none", "data_file_paths": data,
         "image_folders": TASKS / "train", "arrow_cache_dir": out.parent / "arrow", "task_type": "gui",
@@ -37,8 +36,15 @@ def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None,
         for name, value in values.items()
         for part in (f"--{name}", *map(str, value if isinstance(value, list) else [value]))
     ]
-    command = ["src/open_r1/grpo_jsonl.py", *line, *(["--use_cpu"] if cpu else [])]
-    own = {"PYTHONPATH": f"{ROOT / 'tests' / 'gloo'}:{upstream / 'src'}:{ROOT}"} | (variables or {})
+    paths = f"{ROOT / 'tests' / 'gloo'}:{upstream / 'src'}:{ROOT}"
+    return ["src/open_r1/grpo_jsonl.py", *line, *(["--use_cpu"] if cpu else [])], {"PYTHONPATH": paths}
+
+
+def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None, forks=None, **flags):
+    """Run the stock script on two ranks; returns the trainer's log history. `variables`: of the environment; `forks`:
+    the ForkServer (tests.ranks) to fork the ranks from, else they are torchrun's, in fresh interpreters."""
+    command, own = stock_command(upstream, model, data, out, cpu, **flags)
+    own |= variables or {}
     if forks:
         done = forks.run(command, out.with_name(f"{out.name}.log"), processes, variables=own, folder=upstream)
         assert done.statuses == [0] * processes, done.err[:8000]
@@ -52,7 +58,8 @@ def run_stock(upstream, model, data, out, processes=2, cpu=True, variables=None,
             [*torchrun, *command], cwd=upstream, env=environment, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr[:8000]  # a refusal is one line before torchrun's own traceback
-    return json.loads((out / f"checkpoint-{values['max_steps']}" / "trainer_state.json").read_text())["log_history"]
+    last = out / f"checkpoint-{flags.get('max_steps', 2)}"
+    return json.loads((last / "trainer_state.json").read_text())["log_history"]
 
 
 def healthy(log, steps=2):

@@ -14,26 +14,41 @@ import torch
 from safetensors.torch import load_file
 
 from overlay.training.checkpoints import last_checkpoint
-from tests.stock import ROOT
+from tests.stock import ROOT, stock_command
 
 pytestmark = [pytest.mark.long, pytest.mark.integration]
-STEPS, KILLS, ENDS = 300, 20, 40
+STEPS, KILLS, ENDS = 3000, 20, 40
 MODULE = ["-m", "overlay.backends.trl.train"]
 
 
 @pytest.fixture
-def line(flags, reward_model, demo_rows, tmp_path):
-    """Function: a command line of a small run on 30 rows, rewarded by a model so that losses tell runs apart."""
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(demo_rows.open(encoding="utf-8").readlines()[:30]), encoding="utf-8")
+def line(flags, reward_model):
+    """Function: a command line of a small run with TRL, rewarded by a model so that losses tell runs apart."""
 
     def make(folder, **changed):
         return flags(
-            data_file_paths=rows, output_dir=folder, reward_funcs=reward_model, max_completion_length=4, beta=0.04,
-            per_device_train_batch_size=2, save_steps=5, save_total_limit=2, **changed,
+            output_dir=folder, reward_funcs=reward_model, max_completion_length=4, beta=0.04,
+            per_device_train_batch_size=2, save_total_limit=2, **changed,
         )  # fmt: skip
 
     return make
+
+
+@pytest.fixture(params=["trl", "vlm-r1"])
+def start(request, forks, line, upstream, tiny_model_dir, demo_rows, reward_model):
+    """Function (folder, log, **settings): start one process of either backend."""
+
+    def trl(folder, log, **settings):
+        return forks.start([*MODULE, *line(folder, **settings)], log)
+
+    def vlm_r1(folder, log, **settings):
+        command, variables = stock_command(
+            upstream, tiny_model_dir, demo_rows, folder, reward_funcs=reward_model, max_completion_length=4, beta=0.04,
+            per_device_train_batch_size=2, save_total_limit=2, **settings,
+        )  # fmt: skip
+        return forks.start(command, log, variables=variables, folder=upstream)
+
+    return {"trl": trl, "vlm-r1": vlm_r1}[request.param]
 
 
 def history(folder):
@@ -41,27 +56,30 @@ def history(folder):
     return [(e["step"], e["loss"], e["kl"], e["grad_norm"]) for e in state["log_history"] if "loss" in e]
 
 
-def test_killed_at_random_moments_it_is_the_run_that_was_never_disturbed(line, forks, tmp_path):
-    """Thirty rows, one prompt a step, two iterations of each batch: five epochs."""
-    settings = {"max_steps": STEPS, "num_iterations": 2, "dynamic_sampling": 1}
-    whole = forks.run([*MODULE, *line(tmp_path / "whole", **settings)], tmp_path / "whole-log")
+@pytest.mark.timeout(5400)
+def test_killed_at_random_moments_it_is_the_run_that_was_never_disturbed(start, tmp_path):
+    """302 rows, one prompt a step, two iterations of each batch: five epochs."""
+    settings = {"max_steps": STEPS, "num_iterations": 2, "dynamic_sampling": 1, "save_steps": 20, "rollout_log_mb": 1}
+    whole = start(tmp_path / "whole", tmp_path / "whole-log", **settings).wait(2400)
     assert whole.statuses == [0], whole.err[-3000:]
     run, draw, kills = tmp_path / "run", random.Random(0), 0
-    for start in range(KILLS + 40):
-        job = forks.start([*MODULE, *line(run, **settings)], tmp_path / f"log{start}")
-        if kills < KILLS:
-            before, deadline = last_checkpoint(str(run)), time.monotonic() + 120
-            while last_checkpoint(str(run)) == before and job.running() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            time.sleep(draw.uniform(0, 1.0))
-            if job.running():
-                os.kill(job.pids[0], signal.SIGKILL)
+    kill_after = sorted(draw.sample(range(STEPS // 20), KILLS))  # in checkpoints
+    for number in range(KILLS + 40):
+        job = start(run, tmp_path / f"log{number}", **settings)
+        while kills < KILLS and job.running():
+            last = last_checkpoint(str(run))
+            if last and int(last.rsplit("-", 1)[1]) // 20 >= kill_after[kills]:
+                time.sleep(draw.uniform(0, 1.0))
+                if job.running():
+                    os.kill(job.pids[0], signal.SIGKILL)
                 kills += 1
-        ended = job.wait(600)
+                break
+            time.sleep(0.01)
+        ended = job.wait(2400)
         if ended.statuses == [0]:
             break
         assert ended.statuses == [-signal.SIGKILL], ended.err[-3000:]
-    assert kills >= KILLS // 2
+    assert kills == KILLS
     first, second = history(tmp_path / "whole"), history(run)
     assert [step for step, *_ in second] == list(range(1, STEPS + 1))
     assert len({loss for _, loss, *_ in first}) > STEPS / 2
