@@ -21,6 +21,13 @@ def vision_tower(model: torch.nn.Module) -> tuple[Any, Any] | None:
     return None
 
 
+def take_any_rows(model: Any, processes: int) -> None:
+    """Let a model train on rows with and without images, alone or as one of several processes."""
+    leave_out_no_images(model)
+    if processes > 1:
+        keep_in_step(model)
+
+
 def keep_in_step(model: torch.nn.Module) -> None:
     """Make forward passes without pixel values run the vision tower on a blank image and add 0 times its features.
 

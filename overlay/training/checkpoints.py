@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors import SafetensorError
-from transformers import TrainerState, TrainingArguments
+from transformers import TrainerState, TrainingArguments, trainer_utils
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
-from overlay.errors import Finished, RunStopped
+from overlay.errors import RunStopped
 
 ASIDE = ".saving"
 PARTS = "overlay_state.json"  # in a checkpoint: state of the parts below, by name
@@ -68,28 +68,13 @@ class Checkpoints:
                 print(f"--save_only_model true: no optimizer is saved; a run that ends early {then}", file=sys.stderr)
         return self.resumed_from
 
-    def finished(self) -> bool:
-        """Whether the checkpoint that the run starts from is its last. Finished is raised when the model stands in
-        output_dir as well."""
-        state = Path(self.resumed_from or "") / "trainer_state.json"
-        if not self.resumed_from or not state.is_file():
-            return False
-        values = json.loads(state.read_text(encoding="utf-8"))
-        last = self.args.max_steps if self.args.max_steps > 0 else values["max_steps"]
-        if values["global_step"] < last:
-            return False
-        root = Path(str(self.args.output_dir))
-        saved = [root / name for name in ("config.json", "adapter_config.json") if (root / name).is_file()]
-        if saved and max(file.stat().st_mtime for file in saved) >= state.stat().st_mtime:
-            raise Finished(f"{root}: already finished, step {values['global_step']} of {last}; the model is there")
-        return True
-
     def folder(self, usual: str) -> str:
         """Where Trainer writes instead of into the `usual` folder."""
         return str(Path(usual) / ASIDE) if self._aside else usual
 
-    def save(self, root: Path, state: TrainerState, write: Callable[[], None], rotate: Callable[[str], None]) -> None:
-        """Write one: `write` is Trainer's own way, into `folder`; `rotate` deletes old ones below `root`."""
+    def save(self, root: Path, state: TrainerState, write: Callable[[], None], trainer: Any = None) -> None:
+        """Write one: `write` is Trainer's own way, into `folder`; then delete old ones below `root` (before
+        transformers 5 by a method of the `trainer`)."""
         name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         staged, whole = root / ASIDE / name, root / name
         if self.args.should_save:
@@ -119,15 +104,34 @@ class Checkpoints:
         finally:
             self._aside = False
         self._publish(staged, whole)
-        if self.args.should_save:
-            rotate(str(root))
+        if self.args.should_save and hasattr(trainer_utils, "rotate_checkpoints"):
+            best = state.best_model_checkpoint
+            trainer_utils.rotate_checkpoints(str(root), self.args.save_total_limit, best, use_mtime=True)
+        elif self.args.should_save:
+            trainer._rotate_checkpoints(use_mtime=True, output_dir=str(root))
 
     def _publish(self, staged: Path, whole: Path) -> None:
         """Rename when every rank has written its part: rank 0 first, then nodes that have a disk of their own."""
         for turn in (self.args.process_index == 0, self.args.local_process_index == 0):
             self.barrier()
-            if turn and staged.exists():
-                shutil.rmtree(whole, ignore_errors=True)  # of the same step, from before a resume
-                staged.rename(whole)
-                staged.parent.rmdir()
+            if turn:
+                publish(staged, whole)
         self.barrier()
+
+
+def publish(staged: Path, whole: Path) -> None:
+    """Rename a written checkpoint to its name. What a directory listing says is not asked: on a shared disk another
+    node may still see there what is gone, and what stands under the name may be what it has just published."""
+    try:
+        try:
+            staged.rename(whole)
+        except (FileExistsError, OSError) as error:
+            if isinstance(error, FileNotFoundError) or not staged.is_dir():
+                return  # published already
+            before = staged.with_name(staged.name + ".before")  # of the same step, from before a resume
+            whole.rename(before)
+            staged.rename(whole)
+            shutil.rmtree(before, ignore_errors=True)
+        staged.parent.rmdir()
+    except FileNotFoundError:
+        return

@@ -1,15 +1,18 @@
 """Where a completion ends: at the first of all end tokens that generation stops at, not only the tokenizer's own."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 
-def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Ids that end a completion: those of the model's generation config (Qwen2.5-VL has two) and the tokenizer's."""
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    listed = configured if isinstance(configured, list) else [configured]
-    return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
+def end_tokens(configs: Iterable[Any], tokenizer: Any) -> list[int]:
+    """Ids that end a completion: those of the generation configs (Qwen2.5-VL's model has two) and the tokenizer's."""
+    found = {tokenizer.eos_token_id}
+    for config in configs:
+        ids = getattr(config, "eos_token_id", None)
+        found.update(ids if isinstance(ids, list) else [ids])
+    return sorted(token for token in found if token is not None)
 
 
 def ended(completions: torch.Tensor, ends: list[int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,5 +1,7 @@
 """Whether an optimizer's step can change the weights at all."""
 
+from typing import Any
+
 import torch
 
 from overlay.errors import SettingError
@@ -7,10 +9,15 @@ from overlay.errors import SettingError
 NARROW = (torch.bfloat16, torch.float16)
 
 
-def check_precision(model: torch.nn.Module, keeps_masters: bool) -> None:
-    """SettingError when trainable weights are of 16 bits and nothing keeps 32-bit ones beside them, as DeepSpeed does
-    (`keeps_masters`): a bfloat16 weight of 0.02 changes in steps of 1e-4, so at a learning rate of 1e-6 it never does.
+def check_precision(model: Any, keeps_masters: bool) -> None:
+    """Adapters of a quantized model are brought to 32 bits. SettingError when trainable weights are of 16 bits and
+    nothing keeps 32-bit ones beside them, as DeepSpeed does (`keeps_masters`): a bfloat16 weight of 0.02 changes in
+    steps of 1e-4, so at a learning rate of 1e-6 it never does.
     """
+    if getattr(model, "is_quantized", False):  # TRL casts its adapters to bfloat16, whatever --dtype says
+        for parameter in model.parameters():
+            if parameter.requires_grad and parameter.dtype in NARROW:
+                parameter.data = parameter.data.float()
     narrow = next((p for p in model.parameters() if p.requires_grad and p.dtype in NARROW), None)
     if narrow is not None and not keeps_masters:
         kind = str(narrow.dtype).removeprefix("torch.")

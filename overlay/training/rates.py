@@ -9,6 +9,14 @@ from overlay.action.action import parse_action
 from overlay.metrics.flags import measure
 
 
+def not_repeated(gradient: Any, first: int, count: int) -> int:
+    """How many of a rank's `count` rows, of which the `first` has that number in the whole batch, are no repetitions:
+    accelerate fills the last batch of all ranks with rows from the beginning (`gradient`: its GradientState)."""
+    if not gradient.end_of_dataloader or gradient.remainder <= 0:
+        return count
+    return min(count, max(0, gradient.remainder - first))
+
+
 class Rates:
     """Rates of one evaluation, rule `box`. `gather`: (1, metrics, 2) on each rank → (ranks, metrics, 2)."""
 

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import trainer_utils
 
 from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
-from overlay.model.vision import keep_in_step, leave_out_no_images
+from overlay.model.vision import take_any_rows
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training.buffer import Buffer
 from overlay.training.checkpoints import Checkpoints
 from overlay.training.heartbeat import Beats, Heartbeat
+from overlay.training.identity import RunRecord
 from overlay.training.judge_watch import JudgeWatch
 from overlay.training.precision import check_precision
-from overlay.training.rates import Rates
+from overlay.training.rates import Rates, not_repeated
 from overlay.training.recorder import HandOver, Recorder, statistics
 from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
@@ -35,7 +35,8 @@ Base: Any = object  # what stands behind the mixin is TRL's trainer or VLM-R1's
 
 
 class GuiTrainer(Base):
-    """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `hand_over`: what the
+    """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `record_of_run`:
+    kept while training; `hand_over`: what the
     trainer gets for raw scores (see Recorder)."""
 
     image_key = "image"
@@ -47,11 +48,13 @@ class GuiTrainer(Base):
         reward_funcs: list[Any],
         options: TrainerOptions | None = None,
         judge: Judge | None = None,
+        record_of_run: RunRecord | None = None,
         hand_over: HandOver | None = None,
         **kwargs: Any,
     ):
         self.options = options or TrainerOptions(rollout_log_mb=0)
         self.heartbeat: Heartbeat | None = None
+        self.record_of_run, self._ended = record_of_run, False
         self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
         super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
         check_precision(self.model, self.is_deepspeed_enabled or self.is_fsdp_enabled)
@@ -59,16 +62,14 @@ class GuiTrainer(Base):
             if isinstance(model, torch.nn.Module):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
         self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
-        rank = self.args.process_index
+        rank, self.stop = self.args.process_index, Stop()
         self.buffer = Buffer(self, rank)
         self.checkpoints.additions.append(self.buffer.save)
-        self.stop = Stop()
         self.add_callback(self.stop)
         self.rates = Rates(self._gathered)
         self._rows: list[dict[str, Any]] = []
-        self.rollouts = None
-        if self.options.rollout_log_mb:
-            self.rollouts = RolloutFile(self.args.output_dir, rank, self.options.rollout_log_mb)
+        megabytes = self.options.rollout_log_mb
+        self.rollouts = RolloutFile(self.args.output_dir, rank, megabytes) if megabytes else None
         self.refill = None
         if self.options.dynamic_sampling:
             pad_id = getattr(self.processing_class, "tokenizer", self.processing_class).pad_token_id
@@ -80,10 +81,7 @@ class GuiTrainer(Base):
                 raise SettingError("--sync_ref_model needs a reference model: --beta above 0, and no --use_peft")
             self.add_callback(KeepReference(self.ref_model, self.checkpoints))
         for model in filter(None, (self.model, self.ref_model)):
-            inner = self.accelerator.unwrap_model(model)
-            leave_out_no_images(inner)
-            if self.accelerator.num_processes > 1:
-                keep_in_step(inner)
+            take_any_rows(self.accelerator.unwrap_model(model), self.accelerator.num_processes)
 
     # What a backend has to say.
 
@@ -107,7 +105,8 @@ class GuiTrainer(Base):
         if self.rollouts is not None:
             self.rollouts.write(records)
         if not self.model.training:
-            self.rates.add(records)
+            first = self.args.process_index * len(records)
+            self.rates.add(records[: not_repeated(self.accelerator.gradient_state, first, len(records))])
 
     # One batch.
 
@@ -174,11 +173,11 @@ class GuiTrainer(Base):
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train as the base does, from where `Checkpoints.start` says; raises RunStopped when the run was stopped."""
         start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
-        if start and self.checkpoints.finished() and not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
-            self._load_from_checkpoint(start)  # the run was cut off before its model was saved
-            return None
         if start:
             self.buffer.load(Path(start))
+        if self.record_of_run is not None:
+            self.record_of_run.keep()
+        self.stop.reason, self._rows, self._ended = None, [], False
         self.heartbeat = Heartbeat(self.args.ddp_timeout)
         self.add_callback(Beats(self.heartbeat))
         try:
@@ -187,6 +186,7 @@ class GuiTrainer(Base):
             self.heartbeat.stop()
             self.remove_callback(Beats)
         close_at_exit()
+        self._ended = not self.stop.reason
         if self.stop.reason:
             raise RunStopped(self.stop.reason)
         return result
@@ -199,7 +199,7 @@ class GuiTrainer(Base):
     def training_step(self, model: torch.nn.Module, inputs: list[dict], *args: Any, **kwargs: Any) -> torch.Tensor:
         """The base's step; RunStopped at a loss that is not finite."""
         loss = super().training_step(model, inputs, *args, **kwargs)
-        self._rows = inputs
+        self._rows.extend(inputs)
         self._refuse("loss", loss)
         return loss
 
@@ -209,7 +209,21 @@ class GuiTrainer(Base):
         norm = super()._get_grad_norm(*args, **kwargs)
         if norm is not None and not self.args.fp16:
             self._refuse("gradient norm", torch.as_tensor(norm))
+        self._rows = []
         return norm
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's; nothing when a run is started again that was cut off between its last step and its model."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return None
+        return super()._run_epoch(*args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The base's; the model that is saved after the last step ends the run."""
+        super().save_model(output_dir, _internal_call)
+        if self._ended and not _internal_call and self.record_of_run is not None:
+            self.record_of_run.keep(finished=self.state.global_step)
 
     def _refuse(self, what: str, value: torch.Tensor) -> None:
         refuse(what, value, self._rows, self.state.global_step, self.args.output_dir, self.args.process_index)
@@ -224,14 +238,7 @@ class GuiTrainer(Base):
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         write = partial(super()._save_checkpoint, model, trial)
-        self.checkpoints.save(Path(super()._get_output_dir(trial)), self.state, write, self._rotate)
-
-    def _rotate(self, root: str) -> None:
-        if not hasattr(trainer_utils, "rotate_checkpoints"):  # transformers < 5: a method of Trainer
-            self._rotate_checkpoints(use_mtime=True, output_dir=root)
-            return
-        best = self.state.best_model_checkpoint
-        trainer_utils.rotate_checkpoints(root, self.args.save_total_limit, best, use_mtime=True)
+        self.checkpoints.save(Path(super()._get_output_dir(trial)), self.state, write, self)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         target = self.accelerator.unwrap_model(model or self.model)

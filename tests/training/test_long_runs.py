@@ -57,9 +57,9 @@ def backend(request, tmp_path, monkeypatch):
     return Backend(request.param, request, tmp_path)
 
 
-def rollouts(folder):
+def rollouts(folder, rank=0):
     """(step, row, completion, advantage) of all that was sampled, in order."""
-    lines = [json.loads(line) for line in (folder / "rollouts" / "rank00000.jsonl").open()]
+    lines = [json.loads(line) for line in (folder / "rollouts" / f"rank{rank:05d}.jsonl").open()]
     return [(line["step"], line["source"].rsplit(":", 1)[1], line["completion"], line["advantage"]) for line in lines]
 
 
@@ -93,6 +93,52 @@ def test_a_resume_goes_on_as_if_nothing_had_happened(backend, settings, stopped,
         for name, tensor in whole.model.state_dict().items()
     }
     assert max(apart.values()) < 1e-6, sorted(apart.items(), key=lambda pair: -pair[1])[:5]
+
+
+@pytest.mark.slow
+def test_two_ranks_go_on_in_the_middle_of_a_batch(flags, forks, reward_model, demo_rows, tmp_path):
+    """In the second epoch, with groups across both ranks and new prompts drawn for dull ones."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(demo_rows.open(encoding="utf-8").readlines()[:ROWS]), encoding="utf-8")
+
+    def run(folder):
+        line = flags(
+            output_dir=folder, data_file_paths=rows, reward_funcs=reward_model, max_steps=None, num_train_epochs=2,
+            num_iterations=2, dynamic_sampling=1, per_device_train_batch_size=1, save_steps=1, dataloader_num_workers=1,
+        )  # fmt: skip
+        ended = forks.run(["-m", "overlay.backends.trl.train", *line], folder.with_suffix(".log"), 2)
+        assert ended.statuses == [0, 0], ended.err[-3000:]
+        return load_file(folder / "model.safetensors")
+
+    whole, half = run(tmp_path / "whole"), tmp_path / "half"
+    last = max(int(path.name.split("-")[1]) for path in (tmp_path / "whole").glob("checkpoint-*"))
+    stopped = last // 2 + 1 + last // 2 % 2  # odd, and past the first epoch
+    assert stopped % 2 == 1
+    shutil.copytree(tmp_path / "whole" / f"checkpoint-{stopped}", half / f"checkpoint-{stopped}")
+    resumed = run(half)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    for rank in range(2):
+        assert rollouts(half, rank) == [line for line in rollouts(tmp_path / "whole", rank) if line[0] >= stopped]
+
+
+def test_two_ranks_save_models_only(flags, forks, tmp_path):
+    line = flags(max_steps=1, save_only_model="true", reward_funcs="format", per_device_train_batch_size=1)
+    ended = forks.run(["-m", "overlay.backends.trl.train", *line], tmp_path / "log", 2)
+    assert ended.statuses == [0, 0], ended.err[-3000:]
+
+
+def test_other_sizes_start_a_new_batch_or_are_refused(backend, tmp_path):
+    """Going on changed is meant here (--resume_changed); a batch of another size cannot be."""
+    backend.run(tmp_path / "one", max_steps=4, num_iterations=2)
+    for stopped in (2, 3):
+        half = tmp_path / f"half{stopped}"
+        shutil.copytree(tmp_path / "one" / f"checkpoint-{stopped}", half / f"checkpoint-{stopped}")
+        settings = {"max_steps": 4, "num_iterations": 2, "gradient_accumulation_steps": 2}
+        if stopped == 3:
+            with pytest.raises(SettingError, match="checkpoint-3 lies in the middle of a batch of other sizes"):
+                backend.run(half, **settings)
+        else:
+            assert backend.run(half, **settings).state.global_step == 4
 
 
 def test_epochs_differ_and_are_whole(backend, tmp_path):

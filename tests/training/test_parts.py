@@ -9,8 +9,9 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from overlay.errors import RunStopped
-from overlay.training.checkpoints import ASIDE, PARTS, Checkpoints
+from overlay.training.checkpoints import ASIDE, PARTS, Checkpoints, publish
 from overlay.training.judge_watch import JudgeWatch
+from overlay.training.rates import not_repeated
 from overlay.training.recorder import Recorder
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.stop import Stop, refuse
@@ -167,7 +168,7 @@ def saved(checkpoints, root, step, best=False):
         if best:
             state.best_model_checkpoint = str(folder)
 
-    checkpoints.save(root, state, write, lambda folder: None)
+    checkpoints.save(root, state, write)
     return state
 
 
@@ -208,5 +209,33 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(RunStopped, match=r"the disk is full: .*checkpoint-2 could not be written, .*checkpoint-1 is"):
-        run.save(tmp_path, TrainerState(global_step=2), full, lambda folder: None)
+        run.save(tmp_path, TrainerState(global_step=2), full)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1"]
+
+
+def test_publishing_never_deletes_a_whole_checkpoint(tmp_path, monkeypatch):
+    """A node whose directory cache lags still sees the staged folder that another one has renamed."""
+    whole, staged = tmp_path / "checkpoint-3", tmp_path / ASIDE / "checkpoint-3"
+    whole.mkdir()
+    (whole / "model.safetensors").write_text("weights")
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    publish(staged, whole)
+    assert (whole / "model.safetensors").read_text() == "weights"
+
+
+def test_a_step_that_is_saved_again_takes_the_place_of_the_old(tmp_path):
+    whole, staged = tmp_path / "checkpoint-3", tmp_path / ASIDE / "checkpoint-3"
+    for folder, text in ((whole, "old"), (staged, "new")):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_text(text)
+    publish(staged, whole)
+    assert (whole / "model.safetensors").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3"]
+
+
+@pytest.mark.parametrize(
+    ("end", "remainder", "first", "own"),
+    [(False, 6, 4, 4), (True, 6, 0, 4), (True, 6, 4, 2), (True, 2, 4, 0), (True, 0, 4, 4), (True, -1, 4, 4)],
+)
+def test_rows_that_fill_the_last_batch_are_not_counted_twice(end, remainder, first, own):
+    assert not_repeated(SimpleNamespace(end_of_dataloader=end, remainder=remainder), first, 4) == own

@@ -91,7 +91,7 @@ def test_vlm_r1_masks_what_follows_either_end_token(vlm_r1_trainer):
     trainer = vlm_r1_trainer([lengths], num_iterations=2)
     tokenizer = trainer.processing_class.tokenizer
     assert len(trainer.ends) == 2
-    assert trainer.ends == end_tokens(trainer.model, tokenizer)
+    assert trainer.ends == end_tokens([trainer.model.generation_config], tokenizer)
     pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
     scripted = torch.tensor([[20, 21, pad, pad], [20, 21, end, pad], [20, 21, 22, 23], [pad] * 4])
     trainer.model.generate = lambda input_ids, **inputs: torch.cat([input_ids, scripted], 1)

@@ -29,7 +29,7 @@ from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS, judged_by
 from overlay.rewards.judge.client import Judge
 from overlay.settings import DataArguments, JudgeArguments
-from overlay.training.identity import check_identity, settings_of
+from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
@@ -84,8 +84,8 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     processor = cache(partial(training_processor, name, data.min_pixels, data.max_pixels))
     methods = METHODS if "accuracy" in data.reward_funcs else None
     splits = prepare(data, args, prompt_style(data), processor, methods)
-    settings = settings_of(data, args, model)
-    check_identity(str(args.output_dir), settings, data.resume_changed, args.process_index == 0)
+    record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), args.process_index == 0)
+    record.check(data.resume_changed)
     asked = judge_for(judge, splits.methods)
     if args.use_vllm:
         check_pixels(name, processor())
@@ -107,6 +107,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
         freeze_vision_modules=model.freeze_vision_modules,
         options=args,
         judge=asked,
+        record_of_run=record,
     )
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model(args.output_dir)

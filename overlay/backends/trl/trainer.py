@@ -32,9 +32,15 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
             raise SettingError(f"--freeze_vision_modules: the model has no module named {VISION!r}")
 
     def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
-        """TRL counts a missing score as 0; a completion without a verdict has no advantage."""
-        if rewards.isnan().any():
-            result["advantages"] = self.own_part(advantages(rewards, self.scale_rewards).flatten())
+        """TRL counts a missing score as 0; a completion without a verdict has no advantage, and its group is taken
+        without it. The other groups stay as they are, but where all share one deviation."""
+        torn = rewards.isnan().any(1)
+        if torn.any():
+            mended = advantages(rewards, self.scale_rewards)
+            if self.scale_rewards == "batch":
+                torn = torch.ones_like(torn)
+            own = self.own_part(torn.repeat_interleave(rewards.size(1)))
+            result["advantages"] = torch.where(own, self.own_part(mended.flatten()), result["advantages"])
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """TRL's; the rates of an evaluation are those of all its rows."""

@@ -41,7 +41,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.prompt.template import load_template
     from overlay.refused import refuse
     from overlay.rewards.accuracy import METHODS
-    from overlay.training.identity import check_identity, settings_of
+    from overlay.training.identity import RunRecord, settings_of
     from overlay.training.judge_watch import judge_for
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
@@ -55,15 +55,15 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
             style = PromptStyle(images_first=True, question_template=question_template, space=space)
         processor = partial(training_processor, model_args.model_name_or_path, *pixels)
         splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
-        settings = settings_of(script_args, training_args, model_args)
         own = training_args.process_index == 0
-        check_identity(training_args.output_dir, settings, script_args.resume_changed, own)
+        record = RunRecord(training_args.output_dir, settings_of(script_args, training_args, model_args), own)
+        record.check(script_args.resume_changed)
         judge = judge_for(script_args, splits.methods)
     script_args.val_split_ratio = 0.0
-    return splits.train, trainer_maker(script_args, model_args, splits.held_out, judge)
+    return splits.train, trainer_maker(script_args, model_args, splits.held_out, judge, record)
 
 
-def trainer_maker(script_args: Any, model_args: Any, held_out: Any, judge: Any) -> Callable:
+def trainer_maker(script_args: Any, model_args: Any, held_out: Any, judge: Any, record: Any) -> Callable:
     """What the script calls to make its trainer: ours, whose errors end the script with one line."""
     from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
     from overlay.rewards.accuracy import accuracy_reward, judged_by
@@ -76,7 +76,9 @@ def trainer_maker(script_args: Any, model_args: Any, held_out: Any, judge: Any) 
             settings["eval_dataset"] = held_out
         settings["torch_dtype"] = model_args.torch_dtype  # the script drops what was asked for
         with foreign_script():
-            trainer = GuiVLMGRPOTrainer(reward_funcs=reward_funcs, options=script_args, judge=judge, **settings)
+            trainer = GuiVLMGRPOTrainer(
+                reward_funcs=reward_funcs, options=script_args, judge=judge, record_of_run=record, **settings
+            )
         trainer.train = foreign_script()(trainer.train)
         return trainer
 

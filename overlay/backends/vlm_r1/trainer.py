@@ -79,7 +79,8 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         if self.args.sync_ref_model:
             self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
         inner = self.accelerator.unwrap_model(self.model)
-        self.ends, config = end_tokens(inner, self.processing_class.tokenizer), inner.config
+        tokenizer = getattr(self.processing_class, "tokenizer", self.processing_class)  # InternVL's is a bare tokenizer
+        self.ends, config = end_tokens((inner.generation_config, self.generation_config), tokenizer), inner.config
         # A sampled image token would have no image: processor and model would then disagree on their number.
         tokens = {getattr(config, name) for name in IMAGE_TOKENS if getattr(config, name, None) is not None}
         self.generation_config.suppress_tokens = sorted(tokens) or None
