@@ -29,6 +29,20 @@ CHROMIUM = "/usr/bin/chromium"
 needs_chromium = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="NEEDS CHROMIUM: apt-get install chromium")
 
 
+left_out = pytest.StashKey[int]()
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count the long tests that are not run."""
+    for item in items:
+        item.config.stash[left_out] = item.config.stash.get(left_out, 0) + (item.get_closest_marker("long") is not None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(left_out, 0):
+        terminalreporter.section(f"NOT RUN: {count} long tests (make test-long)", sep="!")
+
+
 def step_record(action: str = "click", parameter: str = "10,20,60,90", first: str = "", second: str = "") -> dict:
     """A step file's content; screens are file names or empty."""
     return {
@@ -90,6 +104,16 @@ def forks():
     server = ForkServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def pages():
+    """Pages of Chromium, several at once, for work that is handed to them: see tests.browsers.Pages."""
+    from tests.browsers import Pages
+
+    made = Pages(4)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,7 @@
 """The rendered steps and the oracles behind them, judged by the pages' own rewards in a real Chromium."""
 
 import json
-import queue
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 
 import pytest
@@ -16,10 +13,9 @@ from overlay.action.action import as_box, centre
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES
 from overlay.live.miniwob.solve import solve
+from tests.browsers import begin
 from tests.conftest import needs_chromium
 from tests.stock import TASKS
-
-PAGES = 4
 
 
 def steps_of(split):
@@ -55,33 +51,13 @@ def test_no_step_is_in_both_splits():
 
 
 @pytest.fixture(scope="module")
-def page():
-    with browser.open_page() as page:
-        yield page
+def rewarded(request, pages):
+    """Function (task) → its first three episodes of 40 seeds that the page rewarded."""
 
+    def play(page, task):
+        return list(islice((episode for seed in range(40) if (episode := solve(page, task, f"test-{seed}"))), 3))
 
-@pytest.fixture(scope="module")
-def rewarded(request):
-    """Function: a task's first three episodes of 40 seeds that its page rewarded. The tasks of the tests that were
-    chosen are played on several pages at once: a page mostly waits."""
-    tasks = [item.callspec.params["task"] for item in request.session.items if "rewarded" in item.fixturenames]
-    waiting, played = queue.SimpleQueue(), {task: Future() for task in tasks}
-    for task in played:
-        waiting.put(task)
-
-    def play():
-        with browser.open_page() as page, suppress(queue.Empty):
-            while task := waiting.get_nowait():
-                try:
-                    episodes = (episode for seed in range(40) if (episode := solve(page, task, f"test-{seed}")))
-                    played[task].set_result(list(islice(episodes, 3)))
-                except Exception as error:  # noqa: BLE001  of this task's test, which raises it
-                    played[task].set_exception(error)
-
-    with ThreadPoolExecutor(PAGES) as pool:
-        for page in [pool.submit(play) for _ in range(PAGES)]:
-            page.result()
-    return lambda task: played[task].result(0)
+    return begin(request, pages, play)
 
 
 @needs_chromium
@@ -89,7 +65,7 @@ def rewarded(request):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [task for task in ORACLES if task != "button-delay"])
 def test_the_pages_reward_is_one_over_several_seeds(task, rewarded, tmp_path):
-    episodes = rewarded(task)
+    episodes = rewarded(task=task)
     assert len(episodes) == 3, f"{task}: hardly any episode with reward 1"
     write_task(tmp_path / "1", task, episodes[0])
     rows, broken = convert(tmp_path, tmp_path / "rows.jsonl", "")
@@ -97,23 +73,38 @@ def test_the_pages_reward_is_one_over_several_seeds(task, rewarded, tmp_path):
     assert json.loads((tmp_path / "1" / "step_1.json").read_text())["input"]["screen_path1"] == ""
 
 
+@pytest.fixture(scope="module")
+def tapped(request, pages):
+    """Function (task) → the page's rewards for taps in the gold box, in its middle and near two corners, and for one
+    elsewhere."""
+
+    def tap(page, task):
+        instruction, _, actions = next(e for seed in range(20) if (e := solve(page, task, f"box-{seed}")))
+        box = as_box(tuple(int(v) / browser.SCALE for v in actions[0][1].split(",")))
+        seed = next(f"box-{s}" for s in range(20) if (e := solve(page, task, f"box-{s}")) and e[2] == actions)
+
+        def reward_at(x, y):
+            assert browser.start(page, task, seed) == instruction
+            browser.tap(page, x, y)
+            return browser.reward(page)
+
+        x, y = centre(box)
+        inside = [
+            reward_at(x + fx * (box[2] - box[0]) / 2, y + fy * (box[3] - box[1]) / 2)
+            for fx, fy in ((0, 0), (0.6, 0.5), (-0.6, -0.5))
+        ]
+        return inside, reward_at(browser.WIDTH - 3, browser.HEIGHT - 3)
+
+    return begin(request, pages, tap)
+
+
 @needs_chromium
 @pytest.mark.integration
 @pytest.mark.parametrize("task", ["click-test-2", "click-link", "click-tab", "grid-coordinate"])
-def test_a_tap_anywhere_in_the_gold_box_is_rewarded_and_elsewhere_is_not(task, page):
-    instruction, _, actions = next(e for seed in range(20) if (e := solve(page, task, f"box-{seed}")))
-    box = as_box(tuple(int(v) / browser.SCALE for v in actions[0][1].split(",")))
-    seed = next(f"box-{s}" for s in range(20) if (e := solve(page, task, f"box-{s}")) and e[2] == actions)
-
-    def reward_at(x, y):
-        assert browser.start(page, task, seed) == instruction
-        browser.tap(page, x, y)
-        return browser.reward(page)
-
-    x, y = centre(box)
-    for fx, fy in ((0, 0), (0.6, 0.5), (-0.6, -0.5)):
-        assert reward_at(x + fx * (box[2] - box[0]) / 2, y + fy * (box[3] - box[1]) / 2) == 1
-    assert reward_at(browser.WIDTH - 3, browser.HEIGHT - 3) != 1
+def test_a_tap_anywhere_in_the_gold_box_is_rewarded_and_elsewhere_is_not(task, tapped):
+    inside, elsewhere = tapped(task=task)
+    assert inside == [1, 1, 1]
+    assert elsewhere != 1
 
 
 def test_without_chromium_nothing_is_rendered(tmp_path, monkeypatch, capsys):

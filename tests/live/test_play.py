@@ -1,9 +1,9 @@
 """Live episodes in Chromium: a player that is right is rewarded by the page, one that is wrong is not."""
 
 import json
+from contextlib import closing
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from overlay.action.space import Space, rescale_action
 from overlay.live import play
@@ -12,7 +12,8 @@ from overlay.live.miniwob import browser
 from overlay.live.miniwob.solve import solve
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
-from tests.conftest import CHROMIUM, needs_chromium
+from tests.browsers import begin
+from tests.conftest import needs_chromium
 
 pytestmark = [pytest.mark.integration, needs_chromium]
 THINK = '<think>{"task_interpretation": ""}</think>'
@@ -35,17 +36,30 @@ class Player:
         return next(self.answers)
 
 
+def solvable(page, task):
+    """(seed, the oracle's actions) of the first seed that it solves."""
+    solved = ((f"{task}-{n}", solve(page, task, f"{task}-{n}")) for n in range(100_000, 100_040))
+    return next((seed, found[2]) for seed, found in solved if found)
+
+
+@pytest.fixture(scope="module")
+def repeated(request, pages, tmp_path_factory):
+    """Function (task, space) → (the oracle's actions, the player that repeated them, what became of its episode)."""
+
+    def play_again(page, task, space):
+        style = PromptStyle(load_template("zh"), space=Space(space))
+        seed, actions = solvable(page, task)
+        player = Player(actions, style.space.scale(browser.WIDTH * browser.SCALE, browser.HEIGHT * browser.SCALE))
+        return actions, player, episode(page, player, task, seed, style, 2, tmp_path_factory.mktemp("screens"))
+
+    return begin(request, pages, play_again)
+
+
 @pytest.mark.parametrize("space", ["original", "norm1000"])
 @pytest.mark.parametrize("task", ["enter-text", "click-checkboxes-transfer", "scroll-text-2"])
-def test_the_oracles_actions_are_rewarded(task, space, tmp_path):
+def test_the_oracles_actions_are_rewarded(task, space, repeated):
     """Through the prompt, the coordinate space and the browser: what the oracle did, said as a model says it."""
-    style = PromptStyle(load_template("zh"), space=Space(space))
-    with browser.open_page() as page:
-        seed = next(n for n in range(100_000, 100_040) if solve(page, task, f"{task}-{n}"))
-        _, _, actions = solve(page, task, f"{task}-{seed}")
-        scale = style.space.scale(browser.WIDTH * browser.SCALE, browser.HEIGHT * browser.SCALE)
-        player = Player(actions, scale)
-        one = episode(page, player, task, f"{task}-{seed}", style, 2, tmp_path)
+    actions, player, one = repeated(task=task, space=space)
     assert (one["success"], one["reward"], one["ended"]) == (True, 1, "the page ended it")
     # Each prompt has the history of what was said, and the previous screen from the second step on.
     for number, (messages, paths) in enumerate(player.asked):
@@ -54,36 +68,40 @@ def test_the_oracles_actions_are_rewarded(task, space, tmp_path):
         assert all(json.dumps(plan, ensure_ascii=False)[1:-1] in text for *_, plan in actions[:number])
 
 
-def test_a_wrong_player_is_not_rewarded(tmp_path):
-    task = "click-test-transfer"
-    style = PromptStyle(load_template("zh"))
-    with browser.open_page() as page:
-        seed = next(n for n in range(100_000, 100_040) if solve(page, task, f"{task}-{n}"))
-        for actions, ended in (
-            ([("task_completed", "", "done")], "said it was done"),
-            ([("click", "5,440", "beside")] * 9, "out of steps"),
-            ([("fly", "", "?")] * 9, "out of steps"),
-        ):
-            one = episode(page, Player(actions), task, f"{task}-{seed}", style, 2, tmp_path)
-            assert (one["success"], one["ended"]) == (False, ended)
+WRONG = [
+    ([("task_completed", "", "done")], "said it was done"),
+    ([("click", "5,440", "beside")] * 9, "out of steps"),
+    ([("fly", "", "?")] * 9, "out of steps"),
+]  # fmt: skip
 
 
-def test_a_served_model_plays_and_its_page_is_looked_at(url, tiny_model_dir, tmp_path):
+def test_a_wrong_player_is_not_rewarded(pages, tmp_path):
+    def play_wrong(page):
+        seed, _ = solvable(page, "click-test-transfer")
+        style = PromptStyle(load_template("zh"))
+        return [episode(page, Player(actions), "click-test-transfer", seed, style, 2, tmp_path) for actions, _ in WRONG]
+
+    episodes = pages.submit(play_wrong).result()
+    assert [(one["success"], one["ended"]) for one in episodes] == [(False, ended) for _, ended in WRONG]
+
+
+def test_a_served_model_plays_and_its_page_is_looked_at(url, pages, tiny_model_dir, tmp_path):
     line = ["--url", url, "--name", str(tiny_model_dir), "--tasks", "click-test-transfer", "click-button"]
     assert play.main([*line, "--episodes", "1", "--max_tokens", "8", "--out", str(tmp_path / "play")]) == 0
     metrics = json.loads((tmp_path / "play" / "metrics.json").read_text())
     assert metrics["all"]["n"] == 2
     assert set(metrics["by_task"]) == {"click-test-transfer", "click-button"}
     assert metrics["held-out types"]["n"] == 1
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
-        page = chromium.new_page()
-        page.goto((tmp_path / "play" / "play.html").as_uri())
-        assert page.locator("#count").inner_text() == "2 of 2"
-        assert page.evaluate("[...document.images].every(image => image.naturalWidth === 336)")
-        page.select_option("#task", "click-button")
-        assert page.locator("#count").inner_text() == "1 of 2"
-        chromium.close()
+
+    def look(page):
+        with closing(page.context.browser.new_page()) as view:
+            view.goto((tmp_path / "play" / "play.html").as_uri())
+            assert view.locator("#count").inner_text() == "2 of 2"
+            assert view.evaluate("[...document.images].every(image => image.naturalWidth === 336)")
+            view.select_option("#task", "click-button")
+            assert view.locator("#count").inner_text() == "1 of 2"
+
+    pages.submit(look).result()
 
 
 @pytest.mark.parametrize(
