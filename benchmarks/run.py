@@ -7,6 +7,7 @@ NAME: loading, preparation, logprobs, images, step, cost, judge, scoring; all by
 Ratios on one machine in one run hold; the seconds do not carry over to another machine.
 """
 
+import argparse
 import sys
 
 from benchmarks import cost, images, judge, loading, logprobs, preparation, scoring, step
@@ -18,12 +19,9 @@ ALL = {
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or list(ALL)
-    unknown = [name for name in chosen if name not in ALL]
-    if unknown:
-        print(f"unknown benchmark {', '.join(unknown)} (known: {', '.join(ALL)})", file=sys.stderr)
-        return 2
-    for name in chosen:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("name", nargs="*", choices=[*ALL, []], help=f"all of them by default: {', '.join(ALL)}")
+    for name in parser.parse_args().name or ALL:
         print(f"== {name}", flush=True)
         ALL[name]()
     return 0

@@ -141,6 +141,8 @@ def main(argv: list[str] | None = None) -> int:
         raise DataError(f"{args.data}: no such file (DATA=)")
     if not args.images.is_dir():
         raise DataError(f"{args.images}: no such folder (IMAGES=)")
+    if args.processor and not Path(args.processor, "config.json").is_file():
+        raise DataError(f"{args.processor}: no model folder, config.json is missing (PROCESSOR=)")
     tally = check(args.data, args.images, args.workers, args.image_check == "decode")
     print(f"rows: {tally.rows:,}")
     _table("images per row", tally.images)

@@ -6,10 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from overlay.errors import DataError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Binary file that becomes `path` when the block ends well and vanishes when it raises."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -3,6 +3,7 @@
 python -m tools.arguments          writes it anew; tests/backends/test_arguments.py compares
 """
 
+import argparse
 import ast
 import sys
 import tempfile
@@ -113,6 +114,7 @@ def table(upstream: Path) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=str(__doc__).splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         Submodule().unpack(Path(folder), "src/open-r1-multimodal")
         DOCS.write_text(table(Path(folder) / "src" / "open-r1-multimodal"), encoding="utf-8")

@@ -1,9 +1,11 @@
 """Ordered, bounded parallel map: results in the order of the work, whatever the number of workers."""
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -15,11 +17,29 @@ def ordered_map(function: Callable[[Any], Any], items: Iterable, workers: int) -
     if workers <= 1:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, context, initializer=_leave_it_to_the_parent) as pool:
         pending = deque()
         for item in items:
-            pending.append(pool.submit(function, item))
+            with _uninterrupted():  # submitting starts workers
+                pending.append(pool.submit(function, item))
             if len(pending) >= 4 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _leave_it_to_the_parent() -> None:
+    """Ctrl-C reaches every process of the terminal's group; the parent alone says so, and ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the block is over: in the middle of a fork it would be lost, or raised in the child."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

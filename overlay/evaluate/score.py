@@ -132,6 +132,8 @@ def finish(rows: list[dict[str, Any]], answers: dict[str, dict[str, Any]], out: 
 
 async def evaluate(args: argparse.Namespace, url: str) -> None:
     """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
+    for folder in args.compare:
+        read_table(folder)  # refused before hours of answers, not after
     rows = rows_of(args)
     async with Client(settings_of(args, url)) as client:
         identity = {

@@ -68,8 +68,10 @@ def refresh(submodule: Submodule, name: str | None) -> str:
     submodule.initialise()
     with submodule.alone():
         now, fold = _steady(submodule), None
+        known = [patch.path.name for patch in submodule.patches]
+        if name and name not in known:
+            raise Refused(f"PATCH={name}: no patch of the series (known: {', '.join(known)})")
         if now.word == "modified":
-            known = [patch.path.name for patch in submodule.patches]
             if name not in known:
                 raise Refused(
                     f"{submodule.name} has changes in {', '.join(now.files)}: name the patch they belong to, "

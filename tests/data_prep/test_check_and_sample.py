@@ -1,9 +1,15 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from data_prep import check, sample
 from data_prep.convert import convert
+from tests.stock import ROOT
 
 
 @pytest.fixture
@@ -94,3 +100,31 @@ def test_check_refuses_what_is_not_there(data, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "data-check: none.jsonl: no such file (DATA=)\n"
     assert run(check, data, "--images", "nowhere") == 2
     assert capsys.readouterr().err == "data-check: nowhere: no such folder (IMAGES=)\n"
+
+
+def test_a_processor_that_is_not_there_is_refused_before_the_rows_are_read(task_tree, tmp_path, capsys):
+    convert(task_tree, tmp_path / "rows.jsonl", "")
+    line = [str(tmp_path / "rows.jsonl"), "--images", str(task_tree), "--processor", str(tmp_path / "nope")]
+    assert check.main(line) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "nope: no model folder, config.json is missing (PROCESSOR=)" in told.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03])
+def test_ctrl_c_while_workers_start_is_one_line(delay, tmp_path):
+    """The whole group of the terminal gets the signal, at the first moments of the pool."""
+    row = json.dumps({"conversations": [{"from": "human", "value": "a" * 400}, {"from": "gpt", "value": "b"}]})
+    (tmp_path / "rows.jsonl").write_text((row + "\n") * 100_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "data_prep.check", str(tmp_path / "rows.jsonl"), "--images", str(tmp_path), "--workers",
+        "2"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr.read(1)  # the progress bar is there
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert "data-check: stopped" in rest

@@ -155,3 +155,8 @@ def test_make_data(task_tree, tmp_path):
     missing = subprocess.run(make, capture_output=True, text=True)
     assert missing.returncode != 0
     assert "set TASKS=<folder of task folders>" in missing.stderr
+
+
+def test_a_folder_as_out_is_refused_before_the_work(task_tree, tmp_path, capsys):
+    assert main([str(task_tree), "--out", str(tmp_path)]) == 2
+    assert f"data: {tmp_path} is a folder: name a file in it" in capsys.readouterr().err
