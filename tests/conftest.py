@@ -18,9 +18,10 @@ pytest_plugins = ["tests.served_parts", "tests.training_parts"]
 # Read when torch is loaded. Nothing here gains from a second thread, and on a busy machine torch's threads wait for
 # each other ten times longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# As make sets it. DeepSpeed compiles an extension with the `ninja` that it finds, and anew for half a minute when that
-# is another one than last time.
+# As make sets it. DeepSpeed compiles an extension for half a minute, and anew whenever it finds another `ninja` or
+# other packages than last time: each environment keeps its own.
 os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix, "torch_extensions")))
 
 # No test may fail because the machine is busy: examples have no deadline, and slow generation is no fault.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
