@@ -112,7 +112,7 @@ def pages():
     """Pages of Chromium, several at once, for work that is handed to them: see tests.browsers.Pages."""
     from tests.browsers import Pages
 
-    made = Pages(4)
+    made = Pages(2)
     yield made
     made.close()
 
