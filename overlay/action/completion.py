@@ -1,11 +1,15 @@
 """Take a completion apart: `<think>{JSON}</think><answer>{JSON}</answer>`. Any text gives an answer, none raises."""
 
 import json
+import re
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 THINK_FIELDS = ("task_interpretation", "current_page_audit", "path_alignment_check", "action_validation")
 MISSING = object()
+DEEPEST = 200  # brackets within brackets
+_BRACKETS = re.compile(r"[\[\]{}]")
 REPAIRABLE = 2000  # characters; repairing takes time
 
 
@@ -41,13 +45,21 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _deep(text: str) -> bool:
+    """Whether brackets nest deeper than any answer's; the parser would run out of stack, wherever it is called."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    depth = accumulate(1 if bracket in "[{" else -1 for bracket in _BRACKETS.findall(text))
+    return any(level > DEEPEST for level in depth)
+
+
 def load_json(text: str | None) -> Any:
     """Strictly parsed JSON (no NaN or Infinity), or `MISSING` when `text` is None, not JSON, or nested too deep."""
-    if text is None:
+    if text is None or _deep(text):
         return MISSING
     try:
         return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+    except ValueError:
         return MISSING
 
 
@@ -57,7 +69,7 @@ def repair_json(text: str | None) -> Any:
     Only for a short text that starts as an object does, in a code fence or not: prose is not repaired into an answer.
     """
     text = (text or "").strip().removeprefix("```json").removeprefix("```").lstrip()
-    if not text.startswith("{") or len(text) > REPAIRABLE:
+    if not text.startswith("{") or len(text) > REPAIRABLE or _deep(text):
         return MISSING
     import json_repair
 
