@@ -110,23 +110,23 @@ serve: $(VENV)/.ready ## Serve a checkpoint at an OpenAI-compatible endpoint: MO
 	$(PY) -m overlay.serve.server "$(MODEL)" --port $(or $(PORT),8000) --host $(or $(HOST),127.0.0.1)
 
 .PHONY: infer
-infer: $(VENV)/.ready ## Ask a served model for one step: URL= IMAGES= and DATA= [INDEX=0] or TASK= [NAME=model OUT=]
+infer: $(VENV)/.ready ## Ask a served model for one step: URL= IMAGES= and DATA= [INDEX=0] or TASK= [NAME=model STYLE=folder OUT=]
 	$(call need,URL,http://host:port/v1)
 	$(call need,IMAGES,image folder)
-	$(PY) -m overlay.serve.ask --url "$(URL)" $(if $(NAME),--name "$(NAME)") --images "$(IMAGES)" --out "$(or $(OUT),answer.png)" $(ARGS) \
+	$(PY) -m overlay.serve.ask --url "$(URL)" $(if $(NAME),--name "$(NAME)") $(if $(STYLE),--style "$(STYLE)") --images "$(IMAGES)" --out "$(or $(OUT),answer.png)" $(ARGS) \
 		$(if $(TASK),--task "$(TASK)") $(if $(DATA),--data "$(DATA)" --index $(or $(INDEX),0))
 
 .PHONY: eval
-eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or URL= [NAME=], DATA= IMAGES= [OUT= ARGS=]
+eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or URL= [NAME= STYLE=], DATA= IMAGES= [OUT= ARGS=]
 	$(call need,DATA,file.jsonl)
 	$(call need,IMAGES,image folder)
 	$(PY) -m overlay.evaluate.score $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
-		--out "$(or $(OUT),$(RUNS)/eval)" $(ARGS)
+		$(if $(STYLE),--style "$(STYLE)") --out "$(or $(OUT),$(RUNS)/eval)" $(ARGS)
 
 .PHONY: play
-play: $(VENV)/.ready ## Let a model play MiniWoB++ tasks in Chromium: MODEL= or URL= [NAME=] [EPISODES=3 OUT= ARGS=]
+play: $(VENV)/.ready ## Let a model play MiniWoB++ tasks in Chromium: MODEL= or URL= [NAME= STYLE=] [EPISODES=3 OUT= ARGS=]
 	$(PY) -m overlay.live.play $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) \
-		--episodes $(or $(EPISODES),3) --out "$(or $(OUT),$(RUNS)/play)" $(ARGS)
+		$(if $(STYLE),--style "$(STYLE)") --episodes $(or $(EPISODES),3) --out "$(or $(OUT),$(RUNS)/play)" $(ARGS)
 
 ##@ Image
 

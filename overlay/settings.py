@@ -26,8 +26,14 @@ class RowArguments:
     """Which rows are held out, how the model counts coordinates, and what happens to prompts that are too long."""
 
     coordinate_space: str = field(
-        default="original",
-        metadata={"help": "The model's coordinates: original pixels, resized (Qwen2.5-VL's own), or norm1000."},
+        default="auto",
+        metadata={
+            "help": "The model's coordinates: original pixels, resized (Qwen2.5-VL's own), norm1000, or auto: those "
+            "that it was trained in, else its family's."
+        },
+    )
+    prompt_template: str = field(
+        default="zh", metadata={"help": "Template of --task_type gui for rows without one: zh, en or a file."}
     )
     overlong: str = field(
         default="fail",
@@ -48,7 +54,7 @@ class RowArguments:
     )
 
     def __post_init__(self) -> None:
-        one_of("coordinate_space", self.coordinate_space, SPACES)
+        one_of("coordinate_space", self.coordinate_space, ("auto", *SPACES))
         one_of("overlong", self.overlong, OVERLONG)
 
 
@@ -134,9 +140,6 @@ class DataArguments(RowArguments):
         default=None, metadata={"help": "Method of the accuracy reward for each data file, separated by ':'."}
     )
     task_type: str | None = field(default=None, metadata={"help": "Prompt template: gui, or none for the rows' text."})
-    prompt_template: str = field(
-        default="zh", metadata={"help": "Template of --task_type gui for rows without one: zh, en or a file."}
-    )
     images_first: bool = field(
         default=False, metadata={"help": "VLM-R1's layout: images before the text instead of at their <image> marks."}
     )

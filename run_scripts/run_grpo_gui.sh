@@ -12,6 +12,7 @@ OUTPUT="${OUTPUT:-runs/gui}"                          # checkpoints and logs; a 
 MAX_PROMPT_LENGTH="${MAX_PROMPT_LENGTH:-4096}"        # tokens, images included
 OVERLONG="${OVERLONG:-fail}"                          # longer prompts: fail, filter (leave out), shrink (their images)
 MAX_PIXELS="${MAX_PIXELS:-1003520}"                   # of each screenshot; 1,272 tokens for 1080 x 2400
+COORDINATE_SPACE="${COORDINATE_SPACE:-auto}"          # original, resized, norm1000; auto: as the model was trained
 EPOCHS="${EPOCHS:-2}"
 BATCH="${BATCH:-1}"                                   # completions for each process and step
 GENERATIONS="${GENERATIONS:-5}"                       # completions for each prompt; divides processes x batch
@@ -66,7 +67,7 @@ command=(
   --model_name_or_path "$MODEL"
   --data_file_paths "$DATA" --image_folders "$IMAGES"
   --task_type gui --reward_funcs accuracy format_scaled --reward_method "$METHOD"
-  --max_prompt_length "$MAX_PROMPT_LENGTH" --overlong "$OVERLONG" --max_pixels "$MAX_PIXELS" --max_completion_length 512 --temperature 1.0
+  --max_prompt_length "$MAX_PROMPT_LENGTH" --overlong "$OVERLONG" --max_pixels "$MAX_PIXELS" --coordinate_space "$COORDINATE_SPACE" --max_completion_length 512 --temperature 1.0
   --num_train_epochs "$EPOCHS" --per_device_train_batch_size "$BATCH" --num_generations "$GENERATIONS"
   --beta 0.04 --learning_rate 1e-6 --gradient_checkpointing true --bf16 true --freeze_vision_modules true
   --output_dir "$OUTPUT" --save_steps 100 --logging_steps 1 --report_to tensorboard

@@ -14,6 +14,12 @@ from overlay.action.completion import load_json
 from overlay.errors import SettingError
 
 SPACES = ("original", "resized", "norm1000")
+# How models count by their own training: their technical reports and cookbooks. Others have to be told.
+FAMILY_SPACES = {
+    "qwen2_vl": "norm1000", "qwen2_5_vl": "resized", "qwen3_vl": "norm1000", "qwen3_vl_moe": "norm1000",
+    "qwen3_5": "norm1000", "qwen3_5_moe": "norm1000", "internvl": "norm1000", "internvl_chat": "norm1000",
+    "glm4v": "norm1000",
+}  # fmt: skip
 CELL = 28  # pixels of a side that become one token; Qwen2.5-VL's patch size times its merge size
 NOTES = {
     "zh": "坐标一律为 0 到 1000 的整数，按当前截图的宽和高归一化。\n",

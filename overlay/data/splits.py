@@ -14,17 +14,20 @@ from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_rows
 from overlay.data.lengths import check_sizes
+from overlay.data.templates import style_of_rows
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Training rows, held-out rows where evaluation is asked for, and the accuracy methods that occur in them."""
+    """Training rows, held-out rows where evaluation is asked for, the accuracy methods that occur in them, and the
+    style with the template that they bring."""
 
     train: Dataset
     held_out: Dataset | None
     methods: frozenset[str]
+    style: PromptStyle
 
 
 def held_out_files(args: Any) -> tuple[str, str | None, str | None] | None:
@@ -94,4 +97,4 @@ def prepare(
             rows["held_out"] = parts["test"]
     check_enough(len(rows["train"]), prompts_of_a_step(training))
     views = {name: as_rows(part, style, answer_tags) for name, part in rows.items()}
-    return Splits(views["train"], views.get("held_out"), frozenset(used))
+    return Splits(views["train"], views.get("held_out"), frozenset(used), style_of_rows(style, rows["train"]))

@@ -26,14 +26,14 @@ from overlay.data.images import size_of
 from overlay.demo import tiny_model
 from overlay.demo.difference import difference
 from overlay.demo.report import write_report
-from overlay.demo.warm_start import reasoned_answer, warm_start
+from overlay.demo.warm_start import STYLE, reasoned_answer, warm_start
 from overlay.errors import RunStopped, command
 from overlay.evaluate import baselines
 from overlay.metrics.flags import RULE, Metric, gold_action, measure
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
 from overlay.patching.submodule import Submodule
-from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import read_style, write_style
 from overlay.prompt.template import load_template
 from overlay.rewards.action import gui_action_reward
 
@@ -69,6 +69,7 @@ def warm_model(out: Path, rows: Dataset, steps: int) -> Path:
     model = warm_start(tiny_model.build_model(processor), processor, rows, out / "warm.log", steps)
     aside = folder.with_suffix(".tmp")
     tiny_model.save(model, processor, aside)
+    write_style(STYLE, aside)
     aside.rename(folder)
     return folder
 
@@ -101,7 +102,8 @@ def answered(folder: Path, rows: Dataset, name: str) -> tuple[list[str], dict[st
     """Greedy answers of the model in `folder` on the rows, and their metrics with the mean reward."""
     processor = load_processor(str(folder))
     model = AutoModelForImageTextToText.from_pretrained(folder)
-    answers = complete(model, processor, rows, PromptStyle(), 64, 72, progress=f"held-out answers, {name}")
+    style, progress = read_style(folder) or STYLE, f"held-out answers, {name}"
+    answers = complete(model, processor, rows, style, 64, 72, progress=progress)
     return answers, figures(answers, rows["solution"])
 
 

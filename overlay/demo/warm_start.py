@@ -11,8 +11,12 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, ProcessorMixin, Trainer, TrainingArguments
 
+from overlay.action.space import Space
 from overlay.data.examples import as_examples
+from overlay.demo import tiny_model
 from overlay.prompt.style import PromptStyle
+
+STYLE = PromptStyle(space=Space("original", 28 * 28, tiny_model.PIXELS))
 
 
 def reasoned_answer(problem: str, solution: str) -> str:
@@ -78,6 +82,6 @@ def warm_start(
         seed=seed,
         remove_unused_columns=False,
     )
-    examples = as_examples(rows, PromptStyle())
+    examples = as_examples(rows, STYLE)
     Trainer(model, config, data_collator=Collator(processor), train_dataset=examples).train()
     return model

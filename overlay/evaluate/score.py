@@ -18,51 +18,40 @@ from typing import Any
 
 import pandas as pd
 
-from overlay.action.space import Space
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.examples import as_rows
 from overlay.data.images import size_of
 from overlay.errors import DataError, SettingError, Unanswered, command
 from overlay.evaluate import baselines, page
-from overlay.evaluate.answers import ask_all, kept_answers, key
+from overlay.evaluate.answers import Answers, ask_all
+from overlay.evaluate.identity import provenance, row_content, weights_digest
 from overlay.metrics import intervals
 from overlay.metrics.flags import RULE, RULES, gold_action, row_flags, ruled
 from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import load_template
+from overlay.prompt.template import step_input
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import server_of
+from overlay.serve.style import folder_of, style_flags, style_of
 
+METRICS = "metrics.json"
 KEPT = ("prompt", "solution", "coordinate_scale", "image_path", "problem", "source")
 
 
-def fields_of(problem: str) -> dict[str, Any]:
-    """The step's input that ends a question; empty where there is none."""
-    start = problem.find('{"')
-    while start >= 0:
-        try:
-            value = json.loads(problem[start:])
-            return value if isinstance(value, dict) else {}
-        except ValueError:
-            start = problem.find('{"', start + 1)
-    return {}
-
-
-def rows_of(args: argparse.Namespace) -> list[dict[str, Any]]:
+def rows_of(args: argparse.Namespace, style: PromptStyle) -> list[dict[str, Any]]:
     """The rows to ask, as the trainer would show them, with task, app and position. Raises DataError."""
-    space = Space(args.coordinate_space, args.min_pixels, args.max_pixels)
-    style = PromptStyle(load_template("zh"), space=space)
     rows = []
     for row in each_row(as_rows(load_dataset(args.data, args.images, "gui_action"), style)):
         try:
             gold_action(row["solution"])
         except DataError as error:
             raise DataError(f"{row['source']}: the gold answer is no action: score GUI steps only") from error
-        fields, path = fields_of(row["problem"]), row["image_path"]
+        fields, path = step_input(row["problem"])[1], row["image_path"]
         history = fields.get("history_path_all")
         width, height = size_of(path[-1], row["source"]) if path else (1, 1)
         scale = row["coordinate_scale"]
         rows.append({
             **{name: row[name] for name in KEPT},
+            "content": row_content(row["prompt"], path, row["source"]),
             "task": Path(path[-1]).parent.name if path else row["source"],
             "app": str(fields.get("app_name") or "unknown"),
             "position": len(history) + 1 if isinstance(history, list) else 1,
@@ -76,7 +65,7 @@ def rows_of(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]], completions: list[str]) -> pd.DataFrame:
     """One line for each row: where it is from, and its flags."""
-    columns = ("source", "task", "app", "position")
+    columns = ("content", "source", "task", "app", "position")
     return pd.DataFrame([
         {name: row[name] for name in columns} | row_flags(text, row["solution"], row["size"])
         for row, text in zip(rows, completions, strict=True)
@@ -116,15 +105,15 @@ def summary(rows: list[dict[str, Any]], completions: list[str], compared: list[P
     }  # fmt: skip
 
 
-def finish(rows: list[dict[str, Any]], answers: dict[str, dict[str, Any]], out: Path, compared: list[Path]) -> None:
+def finish(rows: list[dict[str, Any]], answers: Answers, about: dict[str, Any], args: argparse.Namespace) -> None:
     """Write metrics.json, rows.csv and report.html, and print the metrics."""
-    done = [row for row in rows if key(row) in answers]
-    completions = [answers[key(row)]["completion"] for row in done]
-    result = summary(done, completions, compared)
+    out: Path = args.out
+    completions = [answers.by_content[row["content"]]["completion"] for row in rows]
+    result = {"about": about, **summary(rows, completions, args.compare)}
     own = result.pop("_rows")
     own.to_csv(out / "rows.csv", index=False)
-    (out / "metrics.json").write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
-    page.write(out / "report.html", out.name, result, own, done, completions)
+    (out / METRICS).write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
+    page.write(out / "report.html", out.name, result, own, rows, completions)
     for name, value in result["metrics"].items():
         print(f"{ruled(name):46} {intervals.Score(**value)}")
     print(f"{out / 'report.html'}")
@@ -134,21 +123,26 @@ async def evaluate(args: argparse.Namespace, url: str) -> None:
     """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
     for folder in args.compare:
         read_table(folder)  # refused before hours of answers, not after
-    rows = rows_of(args)
+    style, told = style_of(args)
+    rows, folder = rows_of(args, style), folder_of(args)
+    print(told, file=sys.stderr)
+    digest = weights_digest(folder) if folder else None
     async with Client(settings_of(args, url)) as client:
-        identity = {
-            "model": client.model, "max_tokens": args.max_tokens, "temperature": args.temperature,
-            "structured": args.structured, "coordinate_space": args.coordinate_space,
-        }  # fmt: skip
-        answers = kept_answers(args.out, identity)
-        missing = [row for row in rows if key(row) not in answers]
+        asked = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}
+        space = {"coordinate_space": style.space.name}
+        answers = Answers(args.out, {"model": client.model, **asked, **space}, digest)
+        if (args.out / METRICS).is_file() and not await answers.still_hold(client, rows):
+            print(f"{args.out}: the server's weights cannot be seen, so all rows are asked anew", file=sys.stderr)
+            answers.start_anew()
+        missing = answers.missing(rows)
         if len(missing) < len(rows):
             print(f"{len(rows) - len(missing)} of {len(rows)} rows have their answers already", file=sys.stderr)
-        failures = await ask_all(client, missing, args.out, args.concurrency) if missing else []
-        answers = kept_answers(args.out, identity)
-    if not any(key(row) in answers for row in rows):
+        failures = await ask_all(client, missing, answers, args.concurrency) if missing else []
+    done = [row for row in rows if row["content"] in answers.by_content]
+    if not done:
         raise Unanswered(f"no row has an answer; the first: {failures[0]}")
-    finish(rows, answers, args.out, args.compare)
+    about = provenance(args, style, client.model, answers.weights, [row["content"] for row in rows])
+    finish(done, answers, about, args)
     if failures:
         raise Unanswered(
             f"{len(failures)} of {len(rows)} rows have no answer and are not counted: start again to ask them. "
@@ -167,6 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=0, help="only the first rows; 0: all")
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="OUT folders of other runs on these rows")
     asking(parser, or_folder=True)
+    style_flags(parser)
     args = parser.parse_args(argv)
     with server_of(args) as url:
         asyncio.run(evaluate(args, url))

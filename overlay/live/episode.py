@@ -87,7 +87,7 @@ def episode(
             "screen_path1": screens[-2] if number else "", "screen_path2": screens[-1],
             "history_path_all": list(history), "app_name": task, "action_type_list": ACTION_NAMES,
         }  # fmt: skip
-        question, paths = question_of_task(fields, "zh", "zh")
+        question, paths = question_of_task(fields, style)
         completion = asker.ask(style.messages(question, len(paths)), paths)
         scale = scale_of(style, paths, task)
         action = parse_action(completion)

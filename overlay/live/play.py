@@ -25,16 +25,15 @@ from openai import OpenAIError
 from playwright.sync_api import Error, Page
 from tqdm import tqdm
 
-from overlay.action.space import Space
 from overlay.errors import SettingError, command
 from overlay.live.episode import Asker, episode
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import ORACLES
 from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import load_template
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import server_of
+from overlay.serve.style import style_flags, style_of
 
 SEEDS_TRIED = 40
 LIVE_SEED = 100_000  # seeds from here on; neither the demo's training nor its held-out steps use them
@@ -67,9 +66,8 @@ def summary(episodes: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def play_all(asker: Asker, args: argparse.Namespace) -> list[dict[str, Any]]:
+def play_all(asker: Asker, args: argparse.Namespace, style: PromptStyle) -> list[dict[str, Any]]:
     """`--episodes` solvable seeds of each task, on `--workers` pages. Raises SettingError, OpenAIError."""
-    style = PromptStyle(load_template("zh"), space=Space(args.coordinate_space, args.min_pixels, args.max_pixels))
     waiting: queue.SimpleQueue = queue.SimpleQueue()
     for task in args.tasks:
         waiting.put(task)
@@ -133,13 +131,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, help="pages at a time")
     parser.add_argument("--out", type=Path, required=True)
     asking(parser, or_folder=True)
+    style_flags(parser)
     args = parser.parse_args(argv)
     unknown = [task for task in args.tasks if task not in ORACLES]
     if unknown:
         raise SettingError(f"--tasks {' '.join(unknown)}: unknown (known: {', '.join(ORACLES)})")
+    style, told = style_of(args)
     browser.check()
+    print(told, file=sys.stderr)
     with server_of(args) as url, closing(Asker(Client(settings_of(args, url)))) as asker:
-        episodes = play_all(asker, args)
+        episodes = play_all(asker, args, style)
     result = write(args.out, episodes)
     for name, value in [*list(result.items())[:3], *result["by_task"].items()]:
         print(f"{name:28} {value['success_rate']:.2f} [{value['low']:.2f}, {value['high']:.2f}] N={value['n']}")

@@ -16,6 +16,7 @@ from peft import PeftConfig, PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from overlay.errors import SettingError, command
+from overlay.prompt.style_file import read_style, write_style
 
 
 def merge(adapter: Path, base: str | None = None) -> Any:
@@ -47,6 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     aside = args.out.with_name(args.out.name + ".tmp")
     merge(args.adapter, args.base).save_pretrained(aside)
     AutoProcessor.from_pretrained(args.adapter).save_pretrained(aside)
+    style = read_style(args.adapter)
+    if style is not None:
+        write_style(style, aside)
     aside.rename(args.out)
     print(args.out)
     return 0

@@ -8,11 +8,13 @@ there, such as vLLM.
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import AutoProcessor, ProcessorMixin
 
 from overlay.errors import SettingError, command
+from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
 
 
 def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | None = None) -> ProcessorMixin:
@@ -60,6 +62,12 @@ def write_limited(model: Path, out: Path, min_pixels: int | None, max_pixels: in
     for file in (out / ".processor").iterdir():
         file.replace(out / file.name)
     (out / ".processor").rmdir()
+    style = read_style(model)
+    if style is not None:
+        size = processor.image_processor.size
+        space = replace(style.space, min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"])
+        (out / STYLE_FILE).unlink()
+        write_style(replace(style, space=space), out)
 
 
 @command("overlay.model.processor", OSError, ValueError)

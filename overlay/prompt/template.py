@@ -60,6 +60,30 @@ def render_question(template: str, fields: dict[str, Any], language: str = "zh")
     return text + json.dumps(shown, ensure_ascii=False)
 
 
+def step_input(problem: str) -> tuple[str, dict[str, Any]]:
+    """(what stands before it, the step's input) of a question that ends with it; the input is empty where none does."""
+    start = problem.find('{"')
+    while start >= 0:
+        try:
+            value = json.loads(problem[start:])
+            return (problem[:start], value) if isinstance(value, dict) else (problem, {})
+        except ValueError:
+            start = problem.find('{"', start + 1)
+    return problem, {}
+
+
+def template_of(problem: str) -> tuple[str, str] | None:
+    """(template, language) with which `render_question` made a question, None for questions that it did not make."""
+    before, fields = step_input(problem)
+    if not fields or not before or MARK in before:
+        return None
+    for language, sentences in SCREENS.items():
+        for sentence in sentences.values():
+            if sentence in before:
+                return before.replace(sentence, SCREENS_MARK), language
+    return None
+
+
 def place_images(text: str, count: int, images_first: bool = False) -> list[dict[str, str]]:
     """Chat content of a human turn: text parts with `{"type": "image"}` where the marks stand.
 

@@ -20,23 +20,24 @@ from openai import OpenAIError
 
 from overlay.action.action import parse_action
 from overlay.action.completion import split
-from overlay.action.space import Scale, Space, rescale
+from overlay.action.space import Scale, rescale
 from overlay.data.images import scale_of
 from overlay.data.rows import RowError, parse_row
 from overlay.errors import ServerFailed, SettingError, command
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import LANGUAGES, SCREEN_FIELDS, load_template, render_question
+from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
 from overlay.serve.client import Answer, Client, asking, settings_of
+from overlay.serve.style import style_flags, style_of
 
 
-def question_of_task(record: dict[str, Any], template: str, language: str) -> tuple[str, list[str]]:
+def question_of_task(record: dict[str, Any], style: PromptStyle) -> tuple[str, list[str]]:
     """(question with marks, names of its screens) of a step's `input`, alone or in its step file."""
     fields = record.get("input", record)
     if not isinstance(fields, dict) or "task_content" not in fields:
         raise SettingError("--task: neither a step file nor its input (task_content is missing)")
     names = [fields[name] for name in SCREEN_FIELDS if fields.get(name)]
-    return render_question(load_template(template), fields, language), names
+    return render_question(style.template or load_template(style.language), fields, style.language), names
 
 
 def question_of_row(file: Path, index: int) -> tuple[str, list[str], str]:
@@ -76,19 +77,19 @@ async def run(args: argparse.Namespace) -> None:
     """Ask one question, print the answer and draw it."""
     if args.task:
         record = json.loads(args.task.read_text(encoding="utf-8"))
-        question, names = question_of_task(record, args.prompt_template, args.language)
-        gold = None
+        (style, told), gold = style_of(args), None
+        question, names = question_of_task(record, style)
     else:
         question, names, gold = question_of_row(args.data, args.index)
+        style, told = style_of(args)
     paths = [os.path.join(args.images, name) for name in names]
-    style = PromptStyle(load_template("zh"), space=Space(args.coordinate_space, args.min_pixels, args.max_pixels))
     async with Client(settings_of(args, args.url)) as client:
         try:
             answer = await client.ask(style.messages(question, len(paths)), paths)
         except OpenAIError as error:
             raise ServerFailed(f"{args.url}: {error}") from error
     scale = scale_of(style, paths, "the row")
-    print(describe(answer, scale))
+    print(f"{told}\n\n{describe(answer, scale)}")
     if gold:
         print(f"\ngold\n{gold}")
     if args.out and paths:
@@ -106,9 +107,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--index", type=int, default=0, help="row of --data, from 0")
     parser.add_argument("--images", required=True, help="image folder")
     parser.add_argument("--out", type=Path, default=Path("answer.png"), help="picture of the action on the screen")
-    parser.add_argument("--prompt_template", default="zh", help="zh, en or a file, for --task")
-    parser.add_argument("--language", choices=LANGUAGES, default="zh")
     asking(parser)
+    style_flags(parser)
     args = parser.parse_args(argv)
     if not args.url:
         raise SettingError("--url is missing: make serve MODEL=..., then --url http://127.0.0.1:8000/v1")

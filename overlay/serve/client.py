@@ -145,9 +145,6 @@ def asking(parser: argparse.ArgumentParser, or_folder: bool = False) -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one request")
     parser.add_argument("--structured", action="store_true", help="sample by the answer's grammar (vLLM)")
-    parser.add_argument("--coordinate_space", default="original", help="original, resized or norm1000, as trained")
-    parser.add_argument("--min_pixels", type=int, default=3136)
-    parser.add_argument("--max_pixels", type=int, default=12845056)
 
 
 def settings_of(args: argparse.Namespace, url: str) -> Settings:

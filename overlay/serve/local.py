@@ -5,8 +5,7 @@
     python -m overlay.serve.local MODEL --image screen.png --refer "the submit button" [--out FOLDER]
 
 Runs on the GPU where there is one, else on the CPU. With --out each answer's action, or the box of a referring
-expression, is drawn on its screen. Qwen2.5-VL gives boxes in pixels of the resized image; they are drawn where they
-belong (`--coordinate_space`).
+expression, is drawn on its screen, in the coordinates that the model was trained in (`overlay.serve.style`).
 """
 
 import argparse
@@ -20,15 +19,16 @@ from transformers import AutoModelForImageTextToText
 
 from overlay.action.action import Action, parse_action, parse_coordinates
 from overlay.action.completion import split
-from overlay.action.space import Space, rescale
+from overlay.action.space import rescale
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import scale_of
 from overlay.errors import SettingError, command
 from overlay.model.answer import complete
-from overlay.model.processor import load_processor
+from overlay.model.processor import limit_pixels, load_processor
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import MARK, load_template
+from overlay.prompt.template import MARK
+from overlay.serve.style import style_flags, style_of
 
 REFER = (
     "Please provide the bounding box coordinate of the region this sentence describes: {}. First output the thinking "
@@ -63,9 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--max_tokens", type=int, default=512)
     parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--coordinate_space", help="original, resized or norm1000 (--refer: resized)")
-    parser.add_argument("--min_pixels", type=int)
-    parser.add_argument("--max_pixels", type=int)
+    style_flags(parser)
     parser.add_argument("--out", type=Path, help="folder for pictures")
     args = parser.parse_args(argv)
     if bool(args.data) + bool(args.question) + bool(args.refer) != 1:
@@ -77,16 +75,15 @@ def main(argv: list[str] | None = None) -> int:
 def answer(args: argparse.Namespace) -> None:
     """Answer, print, draw."""
     processor = load_processor(args.model, args.min_pixels, args.max_pixels)
-    size = processor.image_processor.size
-    name = args.coordinate_space or ("resized" if args.refer else "original")
-    space = Space(name, size["shortest_edge"], size["longest_edge"])
+    style, told = style_of(args)
+    print(told, file=sys.stderr)
+    limit_pixels(processor, style.space.min_pixels, style.space.max_pixels)
     if args.data:
         rows = load_dataset(args.data, args.images or "", "gui_action")
         rows = rows.select(args.index) if args.index is not None else rows
-        style = PromptStyle(load_template("zh"), space=space)
     else:
         rows = question_rows(args.image, REFER.format(args.refer) if args.refer else args.question)
-        style = PromptStyle(space=space)
+        style = PromptStyle(space=style.space)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForImageTextToText.from_pretrained(args.model, dtype="auto" if device == "cuda" else None)
     model.to(device)  # pyright: ignore[reportArgumentType] its decorator hides `self`

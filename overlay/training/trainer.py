@@ -14,6 +14,8 @@ import torch
 from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
 from overlay.model.vision import take_any_rows
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import write_style
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training.buffer import Buffer
@@ -36,8 +38,8 @@ Base: Any = object  # what stands behind the mixin is TRL's trainer or VLM-R1's
 
 class GuiTrainer(Base):
     """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `record_of_run`:
-    kept while training; `hand_over`: what the
-    trainer gets for raw scores (see Recorder)."""
+    kept while training; `style`: kept with the weights; `hand_over`: what the trainer gets for raw scores (see
+    Recorder)."""
 
     image_key = "image"
 
@@ -49,6 +51,7 @@ class GuiTrainer(Base):
         options: TrainerOptions | None = None,
         judge: Judge | None = None,
         record_of_run: RunRecord | None = None,
+        style: PromptStyle | None = None,
         hand_over: HandOver | None = None,
         **kwargs: Any,
     ):
@@ -64,7 +67,8 @@ class GuiTrainer(Base):
         self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
         rank, self.stop = self.args.process_index, Stop()
         self.buffer = Buffer(self, rank)
-        self.checkpoints.additions.append(self.buffer.save)
+        self.style = style
+        self.checkpoints.additions += [self.buffer.save, self.write_style]
         self.add_callback(self.stop)
         self.rates = Rates(self._gathered)
         self._rows: list[dict[str, Any]] = []
@@ -222,8 +226,15 @@ class GuiTrainer(Base):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The base's; the model that is saved after the last step ends the run."""
         super().save_model(output_dir, _internal_call)
+        if not _internal_call:
+            self.write_style(Path(output_dir or self.args.output_dir))
         if self._ended and not _internal_call and self.record_of_run is not None:
             self.record_of_run.keep(finished=self.state.global_step)
+
+    def write_style(self, folder: Path) -> None:
+        """Say in a model's folder how it was asked; one process for each folder."""
+        if self.style is not None and self.args.should_save:
+            write_style(self.style, folder)
 
     def _refuse(self, what: str, value: torch.Tensor) -> None:
         refuse(what, value, self._rows, self.state.global_step, self.args.output_dir, self.args.process_index)

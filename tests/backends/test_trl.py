@@ -19,6 +19,8 @@ from overlay.backends.trl.train import train as train_with
 from overlay.data.lengths import prompt_lengths
 from overlay.errors import SettingError
 from overlay.model.processor import load_processor
+from overlay.prompt.style_file import read_style
+from overlay.prompt.template import load_template
 from overlay.rewards import REWARDS
 from overlay.training import rollout_file as rollouts
 from tests.stock import TASKS
@@ -100,6 +102,9 @@ def test_trains_logs_and_saves_what_serving_needs(flags, tmp_path):
     assert changed
     assert not [name for name in changed if "visual" in name]
     assert load_processor(str(run)).image_processor.size["longest_edge"] == 84 * 112
+    style = read_style(run)
+    assert (style.space.name, style.space.max_pixels) == ("resized", 84 * 112)  # Qwen2.5-VL's own
+    assert style.template == load_template("zh")  # the rows' own
     assert trainer.state.global_step == 2
 
 

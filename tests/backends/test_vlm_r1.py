@@ -11,6 +11,7 @@ from transformers import AutoModelForImageTextToText
 from overlay.backends.trl.arguments import TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
 from overlay.model.processor import load_processor
+from overlay.prompt.style_file import read_style
 from tests.stock import ZERO3, healthy, run_stock
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -36,6 +37,7 @@ def test_two_ranks_on_rows_of_no_one_and_two_images(upstream, tiny_model_dir, mi
     )  # fmt: skip
     assert healthy(log)
     assert generates(tmp_path / "run" / "checkpoint-2")
+    assert read_style(tmp_path / "run") == read_style(tmp_path / "run" / "checkpoint-2") is not None
     weights = load_file(tmp_path / "run" / "checkpoint-2" / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}  # --torch_dtype
     # Evaluation has its own metrics, and training's log has none of them.

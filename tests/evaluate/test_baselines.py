@@ -41,7 +41,7 @@ def test_demo_and_eval_mean_the_same(held_out, tmp_path):
     rows = load_dataset(str(held_out), HELD_OUT_TASKS, cache_dir=tmp_path / "arrow")
     demo = without_a_model(rows)
     scored = [
-        {**row, "task": "t", "app": "a", "position": 1, "size": (336, 448), "plan": ""} for row in rows
+        {**row, "content": "c", "task": "t", "app": "a", "position": 1, "size": (336, 448), "plan": ""} for row in rows
     ]  # fmt: skip
     evaluated = summary(scored, [""] * len(rows), [])["baselines"]
     for name in ("format_rate", "action_type_accuracy", "grounding_accuracy", "text_accuracy", "step_success_rate"):

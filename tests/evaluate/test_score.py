@@ -1,6 +1,7 @@
 """`make eval`: killed and started again, scored and looked at, set against other scores, and what is refused."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from overlay.errors import SettingError
+from overlay.errors import DataError, SettingError
 from overlay.evaluate import score
+from overlay.evaluate.answers import Answers
+from overlay.evaluate.identity import file_digest, weights_digest
 from tests.conftest import CHROMIUM, needs_chromium
 from tests.served_parts import HELD_OUT_TASKS
 from tests.stock import ROOT
@@ -26,6 +29,7 @@ class Slow(BaseHTTPRequestHandler):
 
     asked: ClassVar[list[int]] = []
     refuses: ClassVar[bool] = False
+    says: ClassVar[str] = ""
 
     def log_message(self, *args):
         pass
@@ -49,7 +53,7 @@ class Slow(BaseHTTPRequestHandler):
         Slow.asked.append(hash(body))
         message = {
             "role": "assistant",
-            "content": '<answer>{"action_type": "wait", "action_parameter": {"wait": ""}}</answer>',
+            "content": Slow.says + '<answer>{"action_type": "wait", "action_parameter": {"wait": ""}}</answer>',
         }
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         self.reply({"id": "x", "object": "chat.completion", "created": 0, "model": "policy", "choices": [choice]})
@@ -57,7 +61,7 @@ class Slow(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def slow():
-    Slow.asked, Slow.refuses = [], False
+    Slow.asked, Slow.refuses, Slow.says = [], False, ""
     made = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{made.server_port}/v1"
@@ -154,6 +158,61 @@ def test_a_table_that_names_the_default_rule_is_read(tmp_path):
         score.read_table(tmp_path / "gone")
 
 
-def test_fields_are_found_behind_any_template():
-    assert score.fields_of('say {"a" or {x}: then {"app_name": "微信", "history_path_all": []}')["app_name"] == "微信"
-    assert score.fields_of("no JSON {") == {}
+@pytest.mark.integration
+def test_answers_belong_to_what_was_asked(slow, held_out, tmp_path, capsys):
+    """A server's weights cannot be seen: a finished score asks anew, one with more rows only when the old answers hold;
+    a changed screen or folder of weights asks anew too."""
+    tasks = tmp_path / "tasks"
+    shutil.copytree(HELD_OUT_TASKS, tasks)
+    line = ["--url", slow, "--data", str(held_out), "--images", str(tasks), "--out", str(tmp_path / "out")]
+
+    def asks(*more: str) -> int:
+        before = len(Slow.asked)
+        assert score.main([*line, *more]) == 0
+        return len(Slow.asked) - before
+
+    assert asks("--limit", "3") == 3
+    assert asks("--limit", "3") == 3
+    assert "weights cannot be seen, so all rows are asked anew" in capsys.readouterr().err
+    assert asks("--limit", "5") == 3 + 2  # three probes
+    Slow.says = "tired"  # other weights behind the same name
+    assert asks("--limit", "6") == 1 + 6
+    screen = next(path for path in sorted(tasks.rglob("*.png")) if str(path) in first_screens(held_out, tasks))
+    Image.new("RGB", Image.open(screen).size, "grey").save(screen)
+    assert asks("--limit", "7") >= 2  # the seventh, and those of the changed screen
+    about = json.loads((tmp_path / "out" / "metrics.json").read_text())["about"]
+    assert about["weights"].startswith("not seen; served since 20")
+    assert about["data"][0]["sha256"] == file_digest(held_out)
+    assert about["versions"]["transformers"]
+
+
+def first_screens(file, tasks) -> set[str]:
+    """Paths of the screens of the first six rows."""
+    rows = [json.loads(text) for text in file.read_text().splitlines()[:6]]
+    return {str(tasks / name) for row in rows for name in row["image"]}
+
+
+def test_weights_are_known_by_content(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "trainer_state.json").write_text(str(folder))  # not what answers depend on
+    assert weights_digest(first) == weights_digest(second)
+    (second / "model.safetensors").write_bytes(b"Weights")
+    assert weights_digest(first) != weights_digest(second)
+
+
+def test_other_weights_answers_are_kept_apart(tmp_path):
+    row, asked = {"content": "r"}, {"model": "m"}
+    first = Answers(tmp_path, asked, "1" * 16)
+    first.add({"content": "r", "completion": "one"})
+    assert Answers(tmp_path, asked, "2" * 16).missing([row]) == [row]
+    again = Answers(tmp_path, asked, "1" * 16)
+    assert again.by_content["r"]["completion"] == "one"
+    with pytest.raises(SettingError, match="answers with another model: choose another --out"):
+        Answers(tmp_path, {"model": "n"}, "1" * 16)
+    with open(tmp_path / "answers.jsonl", "a") as file:
+        file.write("[1]\n")
+    with pytest.raises(DataError, match=r"answers\.jsonl:2: not an answer .*delete the line"):
+        Answers(tmp_path, asked, "1" * 16)

@@ -14,7 +14,6 @@ from typing import Any
 from peft import LoraConfig
 from trl import TrlParser, get_peft_config, get_quantization_config
 
-from overlay.action.space import Space
 from overlay.backends.trl.arguments import ARGUMENTS, ModelArguments, TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
 from overlay.backends.trl.vllm_agreement import check_pixels, without_image_tokens
@@ -22,8 +21,6 @@ from overlay.data.splits import prepare
 from overlay.errors import SettingError, command
 from overlay.model.processor import training_processor
 from overlay.model.vision import VISION
-from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import LANGUAGES, load_template
 from overlay.refused import refuse
 from overlay.rewards import REWARDS
 from overlay.rewards.accuracy import METHODS, judged_by
@@ -31,16 +28,9 @@ from overlay.rewards.judge.client import Judge
 from overlay.settings import DataArguments, JudgeArguments
 from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
+from overlay.training.style import style_of_run
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
-
-
-def prompt_style(data: DataArguments) -> PromptStyle:
-    """The prompt style that the arguments ask for."""
-    language = data.prompt_template if data.prompt_template in LANGUAGES else "zh"
-    template = load_template(data.prompt_template) if data.task_type == "gui" else None
-    space = Space(data.coordinate_space, data.min_pixels, data.max_pixels)
-    return PromptStyle(template, language, data.images_first, space=space)
 
 
 def select_rewards(names: list[str], judge: Judge | None = None) -> list[Any]:
@@ -83,8 +73,9 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
         raise SettingError("--model_name_or_path is missing: give a model folder or hub name")
     processor = cache(partial(training_processor, name, data.min_pixels, data.max_pixels))
     methods = METHODS if "accuracy" in data.reward_funcs else None
-    splits = prepare(data, args, prompt_style(data), processor, methods)
-    record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), args.process_index == 0)
+    first = args.process_index == 0
+    splits = prepare(data, args, style_of_run(data, name, says=first), processor, methods)
+    record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), first)
     record.check(data.resume_changed)
     asked = judge_for(judge, splits.methods)
     if args.use_vllm:
@@ -108,6 +99,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
         options=args,
         judge=asked,
         record_of_run=record,
+        style=splits.style,
     )
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model(args.output_dir)

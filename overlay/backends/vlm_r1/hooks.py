@@ -34,36 +34,30 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     Rows: prompt (messages), image_path (list), problem, solution (in `<answer>` tags), accu_reward_method, source.
     `--task_type gui` places images at their marks; the other types use upstream's template, images first.
     """
-    from overlay.action.space import Space
     from overlay.data.splits import prepare as rows_of
     from overlay.model.processor import training_processor
-    from overlay.prompt.style import PromptStyle
-    from overlay.prompt.template import load_template
     from overlay.refused import refuse
     from overlay.rewards.accuracy import METHODS
     from overlay.training.identity import RunRecord, settings_of
     from overlay.training.judge_watch import judge_for
+    from overlay.training.style import style_of_run
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
     pixels = script_args.min_pixels, script_args.max_pixels
     with foreign_script():
         refuse("vlm-r1", script_args, training_args, model_args)
-        space = Space(script_args.coordinate_space, *pixels)
-        if script_args.task_type == "gui":
-            style = PromptStyle(load_template("zh"), space=space)
-        else:
-            style = PromptStyle(images_first=True, question_template=question_template, space=space)
+        own = training_args.process_index == 0
+        style = style_of_run(script_args, model_args.model_name_or_path, question_template, own)
         processor = partial(training_processor, model_args.model_name_or_path, *pixels)
         splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
-        own = training_args.process_index == 0
         record = RunRecord(training_args.output_dir, settings_of(script_args, training_args, model_args), own)
         record.check(script_args.resume_changed)
         judge = judge_for(script_args, splits.methods)
     script_args.val_split_ratio = 0.0
-    return splits.train, trainer_maker(script_args, model_args, splits.held_out, judge, record)
+    return splits.train, trainer_maker(script_args, model_args, splits, judge, record)
 
 
-def trainer_maker(script_args: Any, model_args: Any, held_out: Any, judge: Any, record: Any) -> Callable:
+def trainer_maker(script_args: Any, model_args: Any, splits: Any, judge: Any, record: Any) -> Callable:
     """What the script calls to make its trainer: ours, whose errors end the script with one line."""
     from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
     from overlay.rewards.accuracy import accuracy_reward, judged_by
@@ -72,13 +66,14 @@ def trainer_maker(script_args: Any, model_args: Any, held_out: Any, judge: Any, 
     def make(*, reward_funcs: list, **settings: Any) -> Any:
         if judge is not None:
             reward_funcs = [judged_by(judge) if each is accuracy_reward else each for each in reward_funcs]
-        if held_out is not None:
-            settings["eval_dataset"] = held_out
+        if splits.held_out is not None:
+            settings["eval_dataset"] = splits.held_out
         settings["torch_dtype"] = model_args.torch_dtype  # the script drops what was asked for
         with foreign_script():
             trainer = GuiVLMGRPOTrainer(
-                reward_funcs=reward_funcs, options=script_args, judge=judge, record_of_run=record, **settings
-            )
+                reward_funcs=reward_funcs, options=script_args, judge=judge, record_of_run=record, style=splits.style,
+                **settings,
+            )  # fmt: skip
         trainer.train = foreign_script()(trainer.train)
         return trainer
 

@@ -1,0 +1,84 @@
+"""How a served model or a model folder is asked: as it was trained, with the command line's flags on top. No torch."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from overlay.action.space import FAMILY_SPACES, SPACES, Space
+from overlay.errors import SettingError
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import STYLE_FILE, read_style
+from overlay.prompt.template import LANGUAGES, load_template
+from overlay.serve.server import pixel_limits
+
+
+def style_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of every program that asks a model."""
+    parser.add_argument("--style", type=Path, help=f"folder with the {STYLE_FILE} of the model that a URL serves")
+    parser.add_argument("--coordinate_space", choices=SPACES, help="in place of the one it was trained in")
+    parser.add_argument("--min_pixels", type=int, help="of an image, in place of training's")
+    parser.add_argument("--max_pixels", type=int, help="of an image, in place of training's")
+    parser.add_argument("--prompt_template", help="zh, en or a file, for steps that bring none; in place of training's")
+
+
+def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
+    """(the style for `style_flags`, of --style, else of the folder --model or --name; a line for people: what holds,
+    what is assumed and what a flag contradicts). Raises SettingError."""
+    folder = args.style or folder_of(args)
+    kept = read_style(folder) if folder else None
+    if args.style and kept is None:
+        raise SettingError(f"--style {args.style}: no {STYLE_FILE} there; training writes it into its output folder")
+    style = kept or _assumed(folder)
+    style, told = _overridden(style, args)
+    source = f"as {folder / STYLE_FILE} says" if folder and kept else f"assumed, for there is no {STYLE_FILE}"
+    space = style.space
+    return style, (
+        f"prompts {source}: coordinates {space.name}, images of {space.min_pixels} to {space.max_pixels} pixels, "
+        f"template {_named(style)}" + "".join(f"; {line}" for line in told)
+    )
+    return style
+
+
+def folder_of(args: argparse.Namespace) -> Path | None:
+    """The model's folder on this machine, where it can be seen from here."""
+    model, name = getattr(args, "model", None), getattr(args, "name", "")
+    folder = Path(model or name or "")
+    return folder if (model or name) and folder.is_dir() else None
+
+
+def _assumed(folder: Path | None) -> PromptStyle:
+    """What a model is asked like that says nothing: its family's coordinates and its processor's limits."""
+    space = Space()
+    if folder is not None and (folder / "config.json").is_file():
+        family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "")
+        space = Space(FAMILY_SPACES.get(family, space.name), *pixel_limits(folder))
+    return PromptStyle(load_template("zh"), space=space)
+
+
+def _overridden(style: PromptStyle, args: argparse.Namespace) -> tuple[PromptStyle, list[str]]:
+    own = {"name": style.space.name, "min_pixels": style.space.min_pixels, "max_pixels": style.space.max_pixels}
+    asked = {"name": args.coordinate_space, "min_pixels": args.min_pixels, "max_pixels": args.max_pixels}
+    flags = {"name": "coordinate_space"}
+    told = [
+        f"--{flags.get(name, name)} {value} in place of {own[name]}"
+        for name, value in asked.items()
+        if value is not None and value != own[name]
+    ]
+    space = Space(**{name: own[name] if value is None else value for name, value in asked.items()})
+    style = replace(style, space=space)
+    if args.prompt_template:
+        template = load_template(args.prompt_template)
+        if style.template not in (None, template):
+            told.append(f"--prompt_template {args.prompt_template} in place of {_named(style)}")
+        language = args.prompt_template if args.prompt_template in LANGUAGES else style.language
+        style = replace(style, template=template, language=language)
+    return style, told
+
+
+def _named(style: PromptStyle) -> str:
+    """The template for people."""
+    if style.question_template is not None:
+        return "of VLM-R1"
+    known = {load_template(name): name for name in LANGUAGES}
+    return "none" if style.template is None else known.get(style.template, f"its own ({style.language})")

@@ -1,0 +1,49 @@
+"""The prompt style of a run, from its flags and its model; the same for both backends."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from overlay.action.space import Space
+from overlay.model.family import AUTO, space_of
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import read_style
+from overlay.prompt.template import LANGUAGES, load_template
+
+
+def style_of_run(args: Any, model: str, question_template: str | None = None, says: bool = True) -> PromptStyle:
+    """The style that the flags ask for; `--coordinate_space auto` becomes the model's own, in `args` too.
+
+    `question_template`: VLM-R1's, for task types that are not `gui`. `says`: this process prints what was chosen.
+    """
+    if args.coordinate_space == AUTO:
+        args.coordinate_space, why = space_of(model)
+        if says:
+            print(f"--coordinate_space auto: {args.coordinate_space}, for {why}", file=sys.stderr)
+    space = Space(args.coordinate_space, args.min_pixels, args.max_pixels)
+    language = args.prompt_template if args.prompt_template in LANGUAGES else "zh"
+    if args.task_type == "gui":
+        template = load_template(args.prompt_template)
+        style = PromptStyle(template, language, getattr(args, "images_first", False), space=space)
+    elif question_template is not None:
+        style = PromptStyle(language=language, images_first=True, question_template=question_template, space=space)
+    else:
+        style = PromptStyle(None, language, args.images_first, space=space)
+    before = read_style(Path(model)) if says and Path(model).is_dir() else None
+    for line in contradictions(before, style) if before else ():
+        print(f"{model} was trained with {line}", file=sys.stderr)
+    return style
+
+
+def contradictions(before: PromptStyle, now: PromptStyle) -> list[str]:
+    """What is asked otherwise than it was, a line each."""
+    pairs = {
+        "coordinates": (before.space.name, now.space.name),
+        "--min_pixels": (before.space.min_pixels, now.space.min_pixels),
+        "--max_pixels": (before.space.max_pixels, now.space.max_pixels),
+        "images first": (before.images_first, now.images_first),
+    }
+    told = [f"{name} {old}; this run has {new}" for name, (old, new) in pairs.items() if old != new]
+    if None not in (before.template, now.template) and before.template != now.template:
+        told.append("another prompt template than this run's")
+    return told

@@ -1,0 +1,123 @@
+"""What a checkpoint says of how it was asked, and who reads it."""
+
+import argparse
+import json
+from types import SimpleNamespace
+
+import pytest
+from datasets import Dataset
+
+from overlay.action.completion import THINK_FIELDS
+from overlay.action.space import Space
+from overlay.data.templates import style_of_rows
+from overlay.errors import SettingError
+from overlay.model.family import space_of
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
+from overlay.prompt.template import load_template, render_question, step_input, template_of
+from overlay.serve.ask import question_of_task
+from overlay.serve.style import style_flags, style_of
+from overlay.training.style import style_of_run
+
+ENGLISH = PromptStyle(load_template("en"), "en", space=Space("resized", 784, 1_003_520))
+STEP = {"task_content": "open", "screen_path1": "", "screen_path2": "a.png"}
+
+
+def asked(*line, name=""):
+    parser = argparse.ArgumentParser()
+    style_flags(parser)
+    return argparse.Namespace(name=name, **vars(parser.parse_args([str(part) for part in line])))
+
+
+def test_a_style_comes_back_as_it_was_written(tmp_path):
+    for style in (ENGLISH, PromptStyle(), PromptStyle(images_first=True, question_template="{Question} ?")):
+        write_style(style, tmp_path)
+        assert read_style(tmp_path) == style
+    assert read_style(tmp_path / "gone") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", "{}", '{"coordinate_space": "moon"}'],
+)
+def test_a_file_that_is_no_style_is_named(tmp_path, content):
+    (tmp_path / STYLE_FILE).write_text(content)
+    with pytest.raises(SettingError, match=rf"{STYLE_FILE}: not a prompt style"):
+        read_style(tmp_path)
+
+
+def test_other_thinking_fields_are_refused(tmp_path):
+    write_style(ENGLISH, tmp_path)
+    content = json.loads((tmp_path / STYLE_FILE).read_text())
+    (tmp_path / STYLE_FILE).write_text(json.dumps(content | {"think_fields": [*THINK_FIELDS, "mood"]}))
+    with pytest.raises(SettingError, match=r"trained with the thinking fields .*mood"):
+        read_style(tmp_path)
+
+
+def test_who_asks_takes_what_the_checkpoint_says(tmp_path):
+    write_style(ENGLISH, tmp_path)
+    for args in (asked(name=str(tmp_path)), asked("--style", tmp_path, name="a name on a server")):
+        style, said = style_of(args)
+        assert style == ENGLISH
+        assert "coordinates resized, images of 784 to 1003520 pixels, template en" in said
+        assert STYLE_FILE in said
+    style, said = style_of(asked("--coordinate_space", "original", "--max_pixels", 5000, name=str(tmp_path)))
+    assert (style.space, style.template) == (Space("original", 784, 5000), ENGLISH.template)
+    assert "--coordinate_space original in place of resized; --max_pixels 5000 in place of 1003520" in said
+    assert question_of_task(STEP, ENGLISH)[0].startswith(ENGLISH.question("")[:40])
+
+
+def test_what_is_assumed_is_said(tiny_model_dir, tmp_path):
+    style, said = style_of(asked(name=str(tiny_model_dir)))
+    assert style.space.name == "resized"  # Qwen2.5-VL's own
+    assert style.space.max_pixels != Space().max_pixels  # its processor's
+    assert "assumed, for there is no prompt_style.json" in said
+    assert style_of(asked(name="somewhere else"))[0] == PromptStyle(load_template("zh"))
+    with pytest.raises(SettingError, match=rf"--style {tmp_path}: no {STYLE_FILE} there"):
+        style_of(asked("--style", tmp_path))
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("screens", [("", "b.png"), ("a.png", "b.png"), ("a.png", ""), ("", "")])
+def test_the_template_is_found_in_a_rendered_question(language, screens):
+    fields = {"task_content": 'say {"a": 1}', "screen_path1": screens[0], "screen_path2": screens[1]}
+    for template in (load_template(language), "mine {x} {screens} now: "):
+        assert template_of(render_question(template, fields, language)) == (template, language)
+    assert template_of(json.dumps(fields)) is None
+    assert template_of("no JSON {") is None
+    assert step_input('say {"a" or {x}: then {"app_name": "微信"}')[1] == {"app_name": "微信"}
+
+
+def test_a_run_keeps_the_template_of_its_rows(capsys):
+    rows = [render_question(load_template(language), STEP, language) for language in ("en", "en", "zh")]
+    style = PromptStyle(load_template("zh"), "zh")
+    kept = style_of_rows(style, Dataset.from_dict({"problem": rows}))
+    assert (kept.template, kept.language) == (load_template("en"), "en")
+    assert "2 prompt templates" in capsys.readouterr().err
+    assert style_of_rows(style, Dataset.from_dict({"problem": [json.dumps(STEP)]})) == style
+
+
+@pytest.mark.parametrize(
+    ("family", "space"),
+    [("qwen2_vl", "norm1000"), ("qwen2_5_vl", "resized"), ("qwen3_vl", "norm1000"), ("qwen3_5", "norm1000"),
+     ("unheard_of", "original")],
+)  # fmt: skip
+def test_a_run_counts_as_its_model_does(tmp_path, capsys, family, space):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    args = SimpleNamespace(
+        coordinate_space="auto", min_pixels=784, max_pixels=5000, prompt_template="en", task_type="gui"
+    )
+    style = style_of_run(args, str(tmp_path))
+    assert (style.space.name, args.coordinate_space, style.language) == (space, space, "en")
+    assert f"--coordinate_space auto: {space}, for " in capsys.readouterr().err
+    write_style(ENGLISH, tmp_path)
+    assert space_of(str(tmp_path))[0] == "resized"  # what it was trained in goes before its family
+    style_of_run(args, str(tmp_path))
+    said = capsys.readouterr().err
+    assert ("was trained with coordinates resized; this run has" in said) == (space != "resized")
+    assert "was trained with --max_pixels 1003520; this run has 5000" in said
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(SettingError, match=r"--model_name_or_path .*gone: "):
+        space_of(str(tmp_path / "gone"))
