@@ -15,9 +15,10 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from benchmarks.measure import measure
-from overlay.backends.vlm_r1.module import OncePerPrompt
+from overlay.backends.vlm_r1.module import Module
 from overlay.data.images import open_images
 from overlay.demo.tiny_model import build_processor
+from overlay.model.images_once import process_once
 from overlay.patching.submodule import Submodule
 from overlay.prompt.style import PromptStyle
 
@@ -63,7 +64,8 @@ def ours(source: str, folder: str):
     processor, texts, rows = _group(folder)
     open_images(rows)
     images = [image for row in rows for image in row["image"]]
-    inputs, _ = OncePerPrompt(qwen_module(source)).prepare_model_inputs(processor, texts, images, **OPTIONS)
+    process_once(type(processor.image_processor))
+    inputs, _ = Module(qwen_module(source)).prepare_model_inputs(processor, texts, images, **OPTIONS)
     inputs.pop("prompt_length")  # for our log-prob pass
     return inputs
 

@@ -20,7 +20,7 @@ seconds = time.perf_counter() - started
 after = process.memory_full_info().uss
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({{"seconds": seconds, "added": after - before, "peak": peak,
-                  "peak_before": peak_before, "rows": len(kept)}}))
+                  "peak_before": peak_before, "rows": len(kept), "kept": kept if isinstance(kept, dict) else None}}))
 """
 
 

@@ -66,6 +66,10 @@ class TrainerOptions:
         default=50.0,
         metadata={"help": "Megabytes of completions with their rewards kept by each rank (make rollouts); 0: none."},
     )
+    share_prompts: bool = field(
+        default=True,
+        metadata={"help": "Compute each prompt, and each image of it, once for all of its completions on a rank."},
+    )
     dynamic_sampling: int = field(
         default=0,
         metadata={"help": "Most batches of new prompts generated in place of groups with equal rewards; 0: none."},

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 VISION = "visual"
+ENCODED = "mm_encoder_outputs"  # a forward's argument in place of pixel values
 
 
 def vision_tower(model: torch.nn.Module) -> tuple[Any, Any] | None:
@@ -44,7 +45,8 @@ def keep_in_step(model: torch.nn.Module) -> None:
         cache = inputs.get("past_key_values")
         decoding = cache is not None and cache.get_seq_length() > 0
         pixels = [inputs.get(name) for name in ("pixel_values", "pixel_values_videos")]
-        module._vision_pass = not decoding and all(each is None or not each.numel() for each in pixels)
+        encoded = inputs.get(ENCODED) is not None  # no rank runs the tower (`overlay.model.features`)
+        module._vision_pass = not decoding and not encoded and all(each is None or not each.numel() for each in pixels)
 
     def add(module: torch.nn.Module, args: tuple, inputs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         if inner._vision_pass:

@@ -5,6 +5,7 @@ recorder, refill, rollout file, judge watch, heartbeat, stop, checkpoints. A bac
 (`record`), what it changes in a batch whose rewards are known (`adjust`), and where rows carry their images.
 """
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
+from overlay.model.images_once import process_once
 from overlay.model.vision import take_any_rows
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import write_style
@@ -30,6 +32,7 @@ from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.rollout_file import RolloutFile, records_of
 from overlay.training.sampler import Epochs, GroupSampler
+from overlay.training.shared_passes import SharedPasses
 from overlay.training.stop import Stop, close_at_exit, refuse
 from overlay.training.weights import load_weights
 
@@ -86,6 +89,11 @@ class GuiTrainer(Base):
             self.add_callback(KeepReference(self.ref_model, self.checkpoints))
         for model in filter(None, (self.model, self.ref_model)):
             take_any_rows(self.accelerator.unwrap_model(model), self.accelerator.num_processes)
+        if hasattr(self.processing_class, "image_processor"):
+            process_once(type(self.processing_class.image_processor))
+        self.shared = SharedPasses(self.model, self.ref_model, self.accelerator, self.options.share_prompts)
+        if self.shared.refused and rank == 0:
+            print(f"each completion computes its prompt anew: {self.shared.refused}", file=sys.stderr)
 
     # What a backend has to say.
 
@@ -134,6 +142,7 @@ class GuiTrainer(Base):
     def _generate_once(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
         """The base's generate-and-score step: images opened before it, rewards logged and kept after it."""
         open_images(inputs, self.image_key)
+        self.shared.clear()
         self.recorder.clear()
         self.beat("generating")
         result = super()._generate_and_score_completions(inputs, *model)

@@ -57,9 +57,9 @@ def test_trl_still_gathers_prompts_with_their_images(flags, monkeypatch):
 
     handed, gathered = [], []
     monkeypatch.setattr(workarounds.grpo_trainer, "gather_object", lambda objects: gathered.append(objects) or objects)
-    workarounds.install(None)
+    workarounds.install(None, 2)
     light = workarounds.grpo_trainer.gather_object
-    workarounds.install(None)  # twice is once
+    workarounds.install(None, 2)  # twice is once
     assert workarounds.grpo_trainer.gather_object is light
     spy = lambda objects: handed.append(objects) or light(objects)  # noqa: E731
     setattr(spy, workarounds.MARK, True)
@@ -78,7 +78,7 @@ def test_processors_still_refuse_none_among_images(tiny_model_dir):
     if not hasattr(kind.fetch_images, workarounds.MARK):  # by an earlier test of this process
         with pytest.raises(TypeError, match="NoneType"):
             own.fetch_images([[image], None])
-    workarounds.install(SimpleNamespace(image_processor=own))
+    workarounds.install(SimpleNamespace(image_processor=own), 2)
     assert own.fetch_images([[image], None, [image]]) == [[image], [image]]
 
 
@@ -87,3 +87,22 @@ def images_in(value):
     if isinstance(value, dict):
         return value.get("image") is not None or any(map(images_in, value.values()))
     return isinstance(value, list) and any(map(images_in, value))
+
+
+def test_trl_still_tears_groups_apart():
+    theirs = workarounds.grpo_trainer.shuffle_sequence_dict
+    theirs = getattr(theirs, workarounds.MARK, theirs)
+    batch = {"prompt": torch.arange(24) // 4, "text": [str(n) for n in range(24)], "none": None, "all": torch.tensor(3)}
+
+    def whole(shuffled):
+        return all(len(set(part.tolist())) == 1 for part in shuffled["prompt"].split(4))
+
+    torch.manual_seed(0)
+    assert not whole(theirs(batch))
+    workarounds.install(None, 4)
+    workarounds.install(None, 4)
+    shuffled = workarounds.grpo_trainer.shuffle_sequence_dict(batch)
+    assert whole(shuffled)
+    assert shuffled["prompt"].tolist() != batch["prompt"].tolist()
+    assert [int(text) // 4 for text in shuffled["text"]] == shuffled["prompt"].tolist()
+    assert (shuffled["none"], int(shuffled["all"])) == (None, 3)

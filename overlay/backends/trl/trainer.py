@@ -7,6 +7,7 @@ from trl import GRPOTrainer
 
 from overlay.backends.trl.workarounds import install
 from overlay.errors import SettingError
+from overlay.model.packing import IGNORED
 from overlay.model.vision import VISION
 from overlay.training.advantages import advantages
 from overlay.training.trainer import GuiTrainer
@@ -26,10 +27,41 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
     image_key = "images"
 
     def __init__(self, *, freeze_vision_modules: bool = False, **kwargs: Any):
-        install(kwargs.get("processing_class"))
+        install(kwargs.get("processing_class"), kwargs["args"].num_generations)
         super().__init__(**kwargs)
         if freeze_vision_modules and not freeze_vision(self.model):
             raise SettingError(f"--freeze_vision_modules: the model has no module named {VISION!r}")
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **inputs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """TRL's, over packed rows: log-probs (B, C) and entropies (B, C) or None, 0 where there is padding; the load
+        balancing loss of experts counts tokens, so it is TRL's own."""
+        if compute_aux_loss or not self.shared.takes(inputs):
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss,
+                **inputs,
+            )  # fmt: skip
+        rows = self.shared.rows(input_ids, attention_mask, logits_to_keep, inputs)
+        shape, size = (len(input_ids), logits_to_keep), batch_size or len(input_ids)
+        log_probs, entropies = [], []
+        for first in range(0, shape[0], size):
+            packed = rows.pack(range(first, min(first + size, shape[0])))
+            with self.shared.images(model, packed) as images, self.accelerator.autocast():
+                output = model(**packed.inputs, **images, labels=packed.labels, fused_lm_head=True)
+            scored = packed.labels[:, 1:] != IGNORED
+            log_probs.append(packed.spread(output.log_probs[scored], *shape))
+            if compute_entropy:
+                entropies.append(packed.spread(output.entropy[scored], *shape))
+        return sum(log_probs[1:], log_probs[0]), sum(entropies[1:], entropies[0]) if entropies else None, None
 
     def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
         """TRL counts a missing score as 0; a completion without a verdict has no advantage, and its group is taken

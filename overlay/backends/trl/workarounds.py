@@ -3,14 +3,16 @@ harmless. tests/training/test_workarounds.py fails when one of them is no longer
 
 from typing import Any
 
+import torch
 from trl.trainer import grpo_trainer
 
 MARK = "_overlay_workaround"
 
 
-def install(processor: Any) -> None:
-    """All of them; `processor` is the run's."""
+def install(processor: Any, group: int) -> None:
+    """All of them; `processor` is the run's, `group` the completions of a prompt."""
     _gather_without_pixels()
+    _shuffle_whole_groups(group)
     if hasattr(processor, "image_processor"):
         _take_rows_without_images(type(processor.image_processor))
 
@@ -28,6 +30,30 @@ def _gather_without_pixels() -> None:
 
     setattr(gather_light, MARK, True)
     grpo_trainer.gather_object = gather_light
+
+
+def _shuffle_whole_groups(group: int) -> None:
+    """Symptom: between generation and training TRL shuffles the completions of a rank (trl 1.16, `_prepare_inputs`), so
+    with several micro-batches none has a whole group, and each computes the prompts of all. Groups change places here,
+    what is in them stays together. Drop this when TRL shuffles prompts."""
+    theirs = getattr(grpo_trainer.shuffle_sequence_dict, MARK, grpo_trainer.shuffle_sequence_dict)
+
+    def shuffle(batch: dict[str, Any]) -> dict[str, Any]:
+        rows = len(next(value for value in batch.values() if value is not None))
+        if rows % group:
+            return theirs(batch)
+        shuffled: Any = theirs({"n": torch.arange(rows).view(-1, group)})
+        order = shuffled["n"].flatten()
+        return {name: _taken(value, order) for name, value in batch.items()}
+
+    setattr(shuffle, MARK, theirs)
+    grpo_trainer.shuffle_sequence_dict = shuffle
+
+
+def _taken(value: Any, order: torch.Tensor) -> Any:
+    if value is None or (isinstance(value, torch.Tensor) and not value.ndim):
+        return value
+    return value[order] if isinstance(value, torch.Tensor) else [value[n] for n in order.tolist()]
 
 
 def _take_rows_without_images(kind: Any) -> None:

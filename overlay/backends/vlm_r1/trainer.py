@@ -1,5 +1,5 @@
 """VLM-R1's trainer for GUI steps: the mixin, the repairs, and what VLMGRPOTrainer lacks beside them: log-probs of the
-completion only, each prompt processed once, no sampled image tokens, evaluation, sampling settings, reference sync,
+completion only, no sampled image tokens, evaluation, sampling settings, reference sync,
 loss types.
 
 Imported by the hook of the patched script, for it needs VLM-R1's package (`open_r1`).
@@ -16,14 +16,16 @@ from open_r1.trainer import VLMGRPOTrainer  # pyright: ignore[reportMissingImpor
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from torch.nn.functional import pad
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl.models import prepare_deepspeed
 from trl.trainer.callbacks import SyncRefModelCallback
 
 from overlay.backends.vlm_r1.losses import reduce_loss
-from overlay.backends.vlm_r1.module import PROMPT_LENGTH, OncePerPrompt
+from overlay.backends.vlm_r1.module import PROMPT_LENGTH
 from overlay.backends.vlm_r1.repairs import Repaired, over_completion
 from overlay.errors import SettingError
+from overlay.model.packing import IGNORED
 from overlay.model.processor import limit_pixels
 from overlay.settings import VlmTrainerOptions
 from overlay.training.advantages import advantages
@@ -33,6 +35,7 @@ from overlay.training.trainer import GuiTrainer
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "cache_implementation")
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+TOGETHER = 256  # tokens
 REPLACED = ("_get_per_token_logps", "_generate_and_score_completions", "_get_train_sampler", "compute_loss", "log")
 
 
@@ -62,7 +65,6 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
     """VLMGRPOTrainer for GUI steps."""
 
     options: VlmTrainerOptions
-    module_class = OncePerPrompt
 
     def __init__(self, *, args: Any, reward_funcs: list[Any], **kwargs: Any):
         self._eval_metrics = defaultdict(list)
@@ -148,16 +150,20 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         """
         inputs = over_completion(inputs, input_ids.size(1))
         kept = input_ids.size(1) - prompt_length
+        if self.shared.takes(inputs):
+            packed = self.shared.rows(input_ids, attention_mask, kept, inputs).pack()
+            scored = (packed.labels[0, 1:] != IGNORED).nonzero()[:, 0]
+            with self.shared.images(model, packed) as images:
+                logits = model(**packed.inputs, **images, logits_to_keep=scored).logits[0]
+            own = _log_probs(logits, packed.labels[0, 1:][scored], self.args.temperature)
+            return pad(packed.spread(own, len(input_ids), kept), (prompt_length - 1, 0))
         if "logits_to_keep" in _forward_parameters(self.accelerator.unwrap_model(model)):
             logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept + 1, **inputs).logits
         else:
             logits = model(input_ids=input_ids, attention_mask=attention_mask, **inputs).logits[:, -kept - 1 :]
         targets = input_ids[:, -kept:]
-        rows = []
-        for row, ids in zip(logits[:, :-1], targets, strict=True):  # one row at a time keeps the peak low
-            row = row.float() / self.args.temperature
-            rows.append(row.gather(1, ids[:, None])[:, 0] - row.logsumexp(-1))
-        return torch.nn.functional.pad(torch.stack(rows), (prompt_length - 1, 0))
+        rows = [_log_probs(row, ids, self.args.temperature) for row, ids in zip(logits[:, :-1], targets, strict=True)]
+        return pad(torch.stack(rows), (prompt_length - 1, 0))
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: list[dict[str, Any]], prediction_loss_only: bool, ignore_keys: Any = None
@@ -195,6 +201,15 @@ def print_completions(records: list[dict[str, Any]]) -> None:
         figures = ["none" if score is None else f"{score:.2f}" for score in [*scores, record["advantage"]]]
         table.add_row(Path(record["source"]).name, Text(record["completion"]), *figures)
     Console(width=160).print(table)
+
+
+def _log_probs(logits: torch.Tensor, ids: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probabilities (N) of tokens by their logits (N, V), some at a time, which keeps the peak low."""
+    parts = []
+    for part, own in zip(logits.split(TOGETHER), ids.split(TOGETHER), strict=True):
+        part = part.float() / temperature
+        parts.append(part.gather(1, own[:, None])[:, 0] - part.logsumexp(-1))
+    return torch.cat(parts)
 
 
 def _forward_parameters(model: Any) -> set[str]:

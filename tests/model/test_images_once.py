@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from PIL import Image
+from transformers import Qwen2VLImageProcessor
 
-from overlay.backends.vlm_r1.module import Module, OncePerPrompt
+from overlay.backends.vlm_r1.module import Module
 from overlay.data.images import open_images
 from overlay.errors import DataError
+from overlay.model.images_once import process_once
 from overlay.model.processor import load_processor
 from overlay.prompt.style import PromptStyle
 
@@ -54,43 +56,54 @@ def texts_of(processor, rows):
     return [processor.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True) for prompt in prompts]
 
 
-def test_tensors_are_those_of_a_call_with_every_copy(batch):
+@pytest.fixture
+def processed(monkeypatch):
+    """How many images each call of the processor's class gets to see; `process_once` is undone afterwards."""
+    kind, seen = Qwen2VLImageProcessor, []
+    theirs = kind.__call__
+
+    def counted(self, images, *args, **kwargs):
+        seen.append(len(images) if isinstance(images, list) else 1)
+        return theirs(self, images, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "__call__", counted)
+    return seen
+
+
+def test_tensors_are_those_of_a_call_with_every_copy(batch, processed):
     processor, rows = batch
     open_images(rows)
     texts = texts_of(processor, rows)
     images = [image for row in rows for image in row["image"]]
     expected, extra = Module(Upstream()).prepare_model_inputs(processor, texts, images, **OPTIONS)
-    module = Upstream()
-    actual, own = OncePerPrompt(module).prepare_model_inputs(processor, texts, images, **OPTIONS)
-    assert module.seen == [(3, 3)]  # three prompts, three images, in one call
+    process_once(type(processor.image_processor))
+    process_once(type(processor.image_processor))
+    actual, own = Module(Upstream()).prepare_model_inputs(processor, texts, images, **OPTIONS)
+    assert processed == [7, 3]
     assert expected.keys() == actual.keys()
     assert expected.pop("prompt_length") == actual.pop("prompt_length") == actual["input_ids"].shape[1]
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
     assert all(torch.equal(a["image_grid_thw"], b["image_grid_thw"]) for a, b in zip(extra, own, strict=True))
     assert own[0] is not own[1]  # the trainer writes into them
+    nested = processor(
+        text=texts, images=[row["image"] for row in rows if row["image"]], padding=True, return_tensors="pt"
+    )
+    assert torch.equal(nested["pixel_values"], actual["pixel_values"])
+    assert processed[2] == 3
 
 
-def test_without_copies_or_without_images_the_module_is_simply_called(batch):
+def test_without_copies_or_without_images_the_processor_is_simply_called(batch, processed):
     processor, rows = batch
+    process_once(type(processor.image_processor))
     text_only = [row for row in rows if not row["image_path"]]
-    texts = texts_of(processor, text_only)
-    once = OncePerPrompt(Upstream())
-    inputs, extra = once.prepare_model_inputs(processor, texts, [], **OPTIONS)
-    assert extra is None
-    assert inputs["input_ids"].shape[0] == 2
-    assert once.name == "qwen"  # everything else is the module's
-
-
-def test_equal_texts_with_other_images_are_other_prompts(batch, tmp_path):
-    processor, rows = batch
-    row = rows[3]
-    other = {**row, "image_path": [str(tmp_path / "b.png")]}
-    pair = [row, other]
-    open_images(pair)
-    module = Upstream()
-    images = [image for each in pair for image in each["image"]]
-    OncePerPrompt(module).prepare_model_inputs(processor, texts_of(processor, pair), images, **OPTIONS)
-    assert module.seen == [(2, 2)]
+    module = Module(Upstream())
+    inputs, extra = module.prepare_model_inputs(processor, texts_of(processor, text_only), [], **OPTIONS)
+    assert (extra, inputs["input_ids"].shape[0], processed) == (None, 2, [])
+    assert module.name == "qwen"  # everything else is the module's
+    one = Image.new("RGB", (56, 56))
+    assert processor.image_processor(images=one, return_tensors="pt")["image_grid_thw"].shape == (1, 3)
+    as_lists = processor.image_processor(images=[one, one])  # no tensors asked for: as it was
+    assert len(as_lists["image_grid_thw"]) == 2
 
 
 def test_an_image_is_opened_once_and_a_missing_one_names_its_row(batch, tmp_path, monkeypatch):

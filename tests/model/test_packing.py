@@ -1,0 +1,94 @@
+"""The packed pass against the ordinary one: log-probs and gradients of three families."""
+
+import pytest
+import torch
+
+from overlay.model.packing import Rows, why_not
+from overlay.model.shared_attention import install
+from tests.families import FAMILIES, IMAGE, batch, make
+
+TWO, ONE, NONE = [(3, 2), (2, 2)], [(4, 1)], []
+BATCHES = {
+    "a group with two screens": [(1, TWO, 5), (1, TWO, 9), (1, TWO, 1)],
+    "groups of different lengths, mixed rows": [(1, TWO, 5), (1, TWO, 9), (2, NONE, 7), (2, NONE, 2), (3, ONE, 4)],
+    "a group that is not together": [(1, ONE, 5), (2, TWO, 3), (1, ONE, 2), (2, TWO, 9)],
+    "an empty completion": [(1, ONE, 0), (1, ONE, 3)],
+}
+WIDTH = 9
+
+
+def ordinary(model, inputs, width):
+    """(B, width) log-probs of the completions, 0 where there is padding."""
+    types = (inputs["input_ids"] == IMAGE).int()
+    logits = model(**inputs, mm_token_type_ids=types).logits[:, -width - 1 : -1]
+    ids, mask = inputs["input_ids"][:, -width:], inputs["attention_mask"][:, -width:]
+    return logits.log_softmax(-1).gather(2, ids[..., None])[..., 0] * mask
+
+
+def images_of(packed):
+    if packed.pixel_values is None:
+        return {}
+    return {"pixel_values": packed.pixel_values, "image_grid_thw": packed.image_grid_thw}
+
+
+def packed_pass(model, inputs, width):
+    packed = Rows(model, **inputs, kept=width).pack()
+    logits = model(**packed.inputs, **images_of(packed)).logits[0, :-1]
+    labels = packed.labels[0, 1:]
+    chosen = logits[labels >= 0].log_softmax(-1).gather(1, labels[labels >= 0][:, None])[:, 0]
+    return packed.spread(chosen, len(inputs["input_ids"]), width)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("rows", BATCHES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_log_probs_and_gradients_are_those_of_the_ordinary_pass(family, rows, checkpointing):
+    install()
+    model = make(family)
+    assert why_not(model) is None
+    if checkpointing:
+        model.train()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    inputs = batch(model, BATCHES[rows], WIDTH)
+    weight = torch.randn(len(BATCHES[rows]), WIDTH, generator=torch.Generator().manual_seed(1))
+    passes = []
+    for way in (ordinary, packed_pass):
+        model.zero_grad()
+        values = way(model, inputs, WIDTH)
+        (values * weight).sum().backward()
+        passes.append((values.detach(), {name: p.grad for name, p in model.named_parameters()}))
+    (expected, gradients), (got, ours) = passes
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    assert expected.abs().max() > 1
+    largest = max(grad.abs().max() for grad in gradients.values() if grad is not None)
+    for name, grad in gradients.items():
+        assert (grad is None) == (ours[name] is None), name
+        if grad is not None:
+            assert (ours[name] - grad).abs().max() < 1e-5 * largest, name
+
+
+def test_what_a_pass_computes_is_each_prompt_once():
+    model = make("qwen2_5_vl")
+    inputs = batch(model, [(1, TWO, 4)] * 8, 4)
+    packed = Rows(model, **inputs, kept=4).pack()
+    prompt = inputs["input_ids"].size(1) - 4
+    assert packed.tokens == prompt - 1 + 8 * (1 + 4)
+    assert len(packed.image_grid_thw) == 2
+    assert len(packed.pixel_values) * 8 == len(inputs["pixel_values"])
+
+
+def test_rows_with_the_same_words_and_other_screens_are_two_prompts():
+    model = make("qwen2_5_vl")
+    inputs = batch(model, [(1, ONE, 4), (1, ONE, 4)], 4)
+    inputs["pixel_values"][0] += 1
+    assert len(Rows(model, **inputs, kept=4).pack().layout) == 2
+
+
+def test_who_cannot_is_told_why():
+    model = make("qwen2_5_vl")
+    model.config.text_config._attn_implementation = "eager"
+    assert why_not(model) == "attention eager is none of sdpa, flash_attention_2, flash_attention_3"
+    model.config.text_config._attn_implementation = "sdpa"
+    model.config.text_config.layer_types = ["full_attention", "sliding_attention"]
+    assert why_not(model) == "it has sliding_attention layers"
+    assert why_not(torch.nn.Linear(1, 1)) == "its positions are not M-RoPE's"
