@@ -1,7 +1,9 @@
 """The one reader of images: size, pixels, whether a file is sound, and its own bytes. No torch, no datasets.
 
-What holds for every image, such as its colours, is decided here. An image that cannot be read is a DataError that says
-what is wrong with it and names the file, and the row (`source`, file:line) where there is one.
+What holds for every image is decided here, once, for training, checks, pages and what a server is sent: it is turned as
+its EXIF orientation says (annotators saw it so), what is transparent shows white, and 16 bits of grey become 8 by their
+high byte. An image that cannot be read is a DataError that says what is wrong with it and names the file, and the row
+(`source`, file:line) where there is one.
 """
 
 import base64
@@ -14,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from overlay.action.space import Scale, shrunk_size
 from overlay.errors import DataError
@@ -22,14 +24,51 @@ from overlay.prompt.style import PromptStyle
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a bad file
 LONGEST = 200  # times the shorter side, of an image that a processor takes
+_Turn = Image.Transpose
+TURNS = {  # by EXIF orientation
+    2: _Turn.FLIP_LEFT_RIGHT, 3: _Turn.ROTATE_180, 4: _Turn.FLIP_TOP_BOTTOM, 5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270, 7: _Turn.TRANSVERSE, 8: _Turn.ROTATE_90,
+}  # fmt: skip
+SIDEWAYS = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
 class WrongShape(ValueError):
     """An image that decodes and that a model's processor refuses."""
 
 
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How an image that is not loaded yet has to be turned. From the header: a PNG's late eXIf is not looked for, which
+    would decode it, and Pillow turns a TIFF itself."""
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return None
+    return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def upright(image: Image.Image) -> tuple[int, int]:
+    """(width, height) in pixels of an opened image once it is turned, from its header."""
+    width, height = image.size
+    return (height, width) if _turn(image) in SIDEWAYS else (width, height)
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether every program makes the same pixels of it as `rgb`."""
+    if _turn(image) is not None:
+        return False
+    if image.mode in ("RGBA", "LA"):
+        return image.getchannel("A").getextrema() == (255, 255)  # a phone's screenshots are
+    return image.mode in ("RGB", "L", "P") and not image.has_transparency_data
+
+
 def rgb(image: Image.Image) -> Image.Image:
-    """The image as models and people get it."""
+    """The opened image as models and people get it: upright, on white, 8 bits a channel."""
+    turn = _turn(image)
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode.startswith("I"):  # 16 bits of grey; Pillow's own way to RGB cuts all above 255
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
@@ -60,15 +99,15 @@ def fitting(size: tuple[int, int]) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=65536)
-def _header_size(path: str) -> tuple[int, int]:
+def _header_size(path: str, _written: int) -> tuple[int, int]:
     with Image.open(path) as image:
-        return fitting(image.size)
+        return fitting(upright(image))
 
 
 def size_of(path: str, source: str = "") -> tuple[int, int]:
-    """(width, height) in pixels from an image's header, read once. Raises DataError."""
+    """(width, height) in pixels from an image's header, read once while the file stays as it is. Raises DataError."""
     with _named(path, source):
-        return _header_size(path)
+        return _header_size(path, os.stat(path).st_mtime_ns)
 
 
 def scale_of(style: PromptStyle, paths: list[str], source: str, max_pixels: int = 0) -> Scale:
@@ -113,16 +152,17 @@ def check_image(path: str | os.PathLike, decode: bool) -> tuple[tuple[int, int] 
     """((width, height) in pixels, "") or (None, what is wrong). Reads the header only, all pixels with `decode`."""
     try:
         with Image.open(path) as image:
+            size = fitting(upright(image))
             if decode:
                 image.load()
-            return fitting(image.size), ""
+            return size, ""
     except UNREADABLE as error:
         return None, wrong_with(error)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An image as a file holds it: bytes, kind (`png`, `jpeg`, ...) and (width, height) in pixels."""
+    """An image as a file holds it: bytes, kind (`png`, `jpeg`, ...) and (width, height) in pixels, upright."""
 
     data: bytes
     kind: str
@@ -137,24 +177,22 @@ class Encoded:
 def identified(data: bytes) -> Encoded:
     """The image that `data` holds, as it is. Raises UNREADABLE."""
     with Image.open(BytesIO(data)) as image:
-        return Encoded(data, (image.format or "").lower(), image.size)
-
-
-def read_encoded(path: str | os.PathLike, source: str = "") -> Encoded:
-    """An image file as it is. Raises DataError."""
-    with _named(path, source):
-        return identified(Path(path).read_bytes())
+        return Encoded(data, (image.format or "").lower(), upright(image))
 
 
 def read_png_or_jpeg(path: str | os.PathLike, source: str = "") -> Encoded:
-    """An image file in a kind that every program reads. Raises DataError."""
+    """An image file as every program reads it alike. Raises DataError."""
     with _named(path, source):
         return png_or_jpeg(identified(Path(path).read_bytes()))
 
 
 def png_or_jpeg(image: Encoded) -> Encoded:
-    """PNG and JPEG as they are, others as PNG. Raises UNREADABLE."""
-    return image if image.kind in ("png", "jpeg") else encode(decoded(image.data), "png")
+    """A PNG or JPEG of which every program makes the pixels of `rgb` as it is, others as a PNG of these. Raises
+    UNREADABLE."""
+    with Image.open(BytesIO(image.data)) as opened:
+        if image.kind in ("png", "jpeg") and _is_plain(opened):
+            return image
+        return encode(rgb(opened), "png")
 
 
 def decoded(data: bytes) -> Image.Image:

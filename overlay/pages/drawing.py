@@ -4,7 +4,7 @@ from typing import Any
 
 from overlay.action.action import BOX_TYPES, Action, as_box
 from overlay.action.space import Scale, rescale
-from overlay.data.images import encode, open_image, read_encoded
+from overlay.data.images import encode, open_image, read_png_or_jpeg
 
 COLOURS = {"gold": "#1a8f3c", "answer": "#1f5fd1", "before": "#8a8f98"}
 
@@ -12,7 +12,7 @@ COLOURS = {"gold": "#1a8f3c", "answer": "#1f5fd1", "before": "#8a8f98"}
 def screen(path: str, side: int | None = None) -> dict[str, Any]:
     """An image file as {uri, width, height}, size in pixels of the file; no longer than `side` as it is embedded.
     Raises DataError."""
-    image = read_encoded(path)
+    image = read_png_or_jpeg(path)
     width, height = image.size
     if side and max(image.size) > side:
         small = open_image(path)

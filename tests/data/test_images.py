@@ -1,7 +1,11 @@
 """The one reader of images: what it gives, what it reads, and what it says of a file that is none."""
 
+import base64
+import os
+from io import BytesIO
+
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from overlay.action.space import Space, seen_size
 from overlay.data import images
@@ -75,10 +79,9 @@ def test_the_scale_is_the_current_screens(folder):
 
 
 def test_bytes_stay_what_they_are(folder):
-    kept = images.read_encoded(folder / "good.png")
+    kept = images.read_png_or_jpeg(folder / "good.png")
     assert (kept.data, kept.kind, kept.size) == ((folder / "good.png").read_bytes(), "png", (60, 80))
     assert kept.url.startswith("data:image/png;base64,")
-    assert images.read_png_or_jpeg(folder / "good.png") == kept
     Image.new("RGBA", (20, 30)).save(folder / "other.webp")
     other = images.read_png_or_jpeg(folder / "other.webp")
     assert (other.kind, images.decoded(other.data).size) == ("png", (20, 30))
@@ -94,3 +97,75 @@ def test_a_shape_that_no_processor_takes_is_named_before_training(tmp_path):
     assert images.check_image(tmp_path / "strip.png", decode=True)[1].startswith("image of 4000x10")
     Image.new("RGB", (2000, 10)).save(tmp_path / "line.png")
     assert images.size_of(str(tmp_path / "line.png")) == (2000, 10)
+
+
+def left_right(size=(60, 40)):
+    """Red on the left, blue on the right."""
+    image = Image.new("RGB", size, "blue")
+    image.paste("red", (0, 0, size[0] // 2, size[1]))
+    return image
+
+
+def awkward(folder):
+    """Images of which programs make different pixels: (file, size as people see it, a point, its colour)."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # a camera held upright: red is at the top
+    left_right().save(folder / "turned.jpg", exif=exif, quality=95)
+    left_right().save(folder / "turned.png", exif=exif)
+    left_right().save(folder / "turned.webp", exif=exif, lossless=True)
+    clear = Image.new("RGBA", (60, 40), (0, 0, 0, 0))
+    clear.paste((0, 0, 255, 255), (30, 0, 60, 40))
+    clear.save(folder / "clear.png")
+    clear.convert("LA").save(folder / "clear_grey.png")
+    Image.new("P", (60, 40), 0).save(folder / "clear_palette.png", transparency=0)
+    half = Image.new("RGBA", (60, 40), (255, 0, 0, 128))
+    half.save(folder / "half.png")
+    deep = Image.new("I;16", (60, 40))
+    deep.putdata([0x40FF] * 2400)
+    deep.save(folder / "deep.png")
+    deep.save(folder / "deep.tiff")
+    left_right().convert("CMYK").save(folder / "print.jpg", quality=95)
+    return [
+        ("turned.jpg", (40, 60), (20, 10), (255, 0, 0)), ("turned.png", (40, 60), (20, 10), (255, 0, 0)),
+        ("turned.webp", (40, 60), (20, 50), (0, 0, 255)), ("clear.png", (60, 40), (10, 10), (255, 255, 255)),
+        ("clear_grey.png", (60, 40), (10, 10), (255, 255, 255)),
+        ("clear_palette.png", (60, 40), (10, 10), (255, 255, 255)), ("half.png", (60, 40), (10, 10), (255, 127, 127)),
+        ("deep.png", (60, 40), (10, 10), (0x40, 0x40, 0x40)), ("deep.tiff", (60, 40), (10, 10), (0x40, 0x40, 0x40)),
+        ("print.jpg", (60, 40), (10, 10), (255, 0, 0)),
+    ]  # fmt: skip
+
+
+def test_one_rule_for_orientation_transparency_and_depth(tmp_path):
+    """Every way in gives people's pixels, and a server that knows none of the rule gets them too."""
+    for name, size, at, colour in awkward(tmp_path):
+        path = str(tmp_path / name)
+        image = images.open_image(path)
+        assert (name, image.size, image.mode) == (name, size, "RGB")
+        assert max(abs(a - b) for a, b in zip(image.getpixel(at), colour, strict=True)) <= 8, name
+        assert images.size_of(path) == images.check_image(path, decode=True)[0] == size
+        sent = images.read_png_or_jpeg(path)
+        assert (sent.kind in ("png", "jpeg"), sent.size) == (True, size)
+        with Image.open(BytesIO(base64.b64decode(sent.url.split(",")[1]))) as served:
+            assert not served.getexif().get(ExifTags.Base.Orientation)
+            assert served.convert("RGB").tobytes() == image.tobytes(), name
+            assert images.rgb(served).tobytes() == image.tobytes(), name
+
+
+def test_all_eight_orientations(tmp_path):
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        path = tmp_path / f"{orientation}.png"
+        Image.effect_noise((20, 30), 90).convert("RGB").save(path, exif=exif)
+        with Image.open(path) as image:
+            wanted = ImageOps.exif_transpose(image).tobytes()
+        assert images.open_image(path).tobytes() == wanted
+        assert images.size_of(str(path)) == images.open_image(path).size
+
+
+def test_a_size_is_read_anew_when_the_file_changes(tmp_path):
+    path = tmp_path / "a.png"
+    for number, size in enumerate(((20, 30), (40, 30))):
+        Image.new("RGB", size).save(path)
+        os.utime(path, ns=(number, number))
+        assert images.size_of(str(path)) == size
