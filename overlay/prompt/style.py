@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overlay.action.space import NOTES, ORIGINAL, Scale, Space
-from overlay.prompt.template import MARK, SCREENS, SCREENS_MARK, place_images
+from overlay.prompt.template import MARK, place_images, with_template
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,10 @@ class PromptStyle:
         if self.question_template is not None:
             marks = MARK * problem.count(MARK)
             return marks + self.question_template.replace("{Question}", problem.replace(MARK, ""))
-        if self.template is None or not problem.lstrip().removeprefix(MARK).startswith("{"):
+        if self.template is None:
             return problem
-        two = problem.count(MARK) == 2
-        screens = (two or '"screen_path1": "<image>"' in problem, two or '"screen_path2": "<image>"' in problem)
-        return self.template.replace(SCREENS_MARK, SCREENS[self.language][screens]) + problem
+        whole = with_template(self.template, problem, self.language)
+        return problem if whole is None else whole
 
     def messages(self, problem: str, images: int) -> list[dict[str, Any]]:
         """Chat messages of a prompt with `images` image slots."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from overlay.action.completion import load_json
 from overlay.errors import DataError, SettingError
 
 MARK = "<image>"
@@ -82,6 +83,28 @@ def template_of(problem: str) -> tuple[str, str] | None:
             if sentence in before:
                 return before.replace(sentence, SCREENS_MARK), language
     return None
+
+
+def with_template(template: str, problem: str, language: str) -> str | None:
+    """A problem that is only the step's input as JSON, its images' marks in it or all in front, with the template
+    before it; None for any other text. Marks in front (rows that have none get them there) move to the screens' places.
+    """
+    text, marks = problem.lstrip(), 0
+    while text.startswith(MARK):
+        text, marks = text.removeprefix(MARK).lstrip(), marks + 1
+    fields = load_json(text)
+    if not isinstance(fields, dict):
+        return None
+    if marks:
+        named = [name for name in SCREEN_FIELDS if fields.get(name)]
+        if len(named) != marks:  # the input does not tell: a single one is the current screen
+            named = SCREEN_FIELDS[-marks:]
+        if len(named) != marks or MARK in text:
+            return None
+        return render_question(template, {**fields, **{name: name in named for name in SCREEN_FIELDS}}, language)
+    both = text.count(MARK) == len(SCREEN_FIELDS)
+    previous, current = (both or fields.get(name) == MARK for name in SCREEN_FIELDS)
+    return template.replace(SCREENS_MARK, SCREENS[language][previous, current]) + problem
 
 
 def place_images(text: str, count: int, images_first: bool = False) -> list[dict[str, str]]:

@@ -74,6 +74,37 @@ def test_users_template_file(tmp_path):
         load_template(str(path))
 
 
+BARE = {
+    "two marks in front, as rows without marks get them": ("<image><image>" + json.dumps(FIELDS), FIELDS),
+    "one mark in front is the current screen": ("<image>" + json.dumps({"task_content": "x"}), {
+        "task_content": "x", "screen_path1": "", "screen_path2": "b.jpg"}),
+    "one mark in front, of the previous screen": ("<image>" + json.dumps(FIELDS | {"screen_path2": ""}),
+        FIELDS | {"screen_path2": ""}),
+    "one mark in front, both screens named": ("<image>" + json.dumps(FIELDS), FIELDS | {"screen_path1": ""}),
+    "spaces between marks and input": ("<image>\n<image>\n" + json.dumps(FIELDS, indent=1), FIELDS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BARE)
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_rows_that_are_only_input_become_the_prompt_of_make_data(case, language):
+    problem, fields = BARE[case]
+    template = load_template(language)
+    made = PromptStyle(template, language).question(problem)
+    assert made == render_question(template, fields, language)
+    assert made.count(MARK) == problem.count(MARK)
+
+
+def test_compact_input_gets_the_sentence_of_its_screens():
+    for fields, words in ((FIELDS, "两张截图"), (FIELDS | {"screen_path1": ""}, "一张截图：当前屏幕")):
+        compact = json.dumps(json.loads(render_question("", fields)), separators=(",", ":"), ensure_ascii=False)
+        made = PromptStyle(load_template("zh")).question(compact)
+        assert words in made
+        assert made.endswith(compact)
+    broken = "<image>{not JSON"
+    assert PromptStyle(load_template("zh")).question(broken) == broken
+
+
 def test_rows_without_a_template_get_one_and_others_stay():
     style = PromptStyle(load_template("zh"))
     bare = render_question("", FIELDS)
