@@ -16,8 +16,9 @@ from typing import Any
 from datasets import Dataset
 from filelock import FileLock
 
+from overlay.data.dataset import batches
 from overlay.data.images import size_of
-from overlay.data.lengths import image_tokens, prompt_lengths
+from overlay.data.lengths import BATCH, image_tokens, prompt_lengths
 from overlay.errors import DataError
 from overlay.prompt.style import PromptStyle
 from overlay.settings import OVERLONG, one_of
@@ -49,10 +50,13 @@ def fit(rows: Dataset, style: PromptStyle, processor: Any, budget: int, mode: st
 
 def _decided(rows: Dataset, style: PromptStyle, processor: Any, budget: int, mode: str) -> list[int]:
     files = sorted({entry["filename"] for entry in rows.cache_files})
+    shown = batches(rows.select_columns("image"), BATCH)
+    paths = sorted({path for batch in shown for row in batch["image"] for path in row})
     images = processor.image_processor
     parts = [
         files, len(rows), astuple(style), str(processor.tokenizer.name_or_path), len(processor.tokenizer),
         processor.chat_template, budget, mode, images.size["shortest_edge"], images.size["longest_edge"],
+        [_written(path) for path in paths],
     ]  # fmt: skip
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     kept = Path(files[0]).parent.with_name(f"budget-{key}.json")
@@ -63,6 +67,16 @@ def _decided(rows: Dataset, style: PromptStyle, processor: Any, budget: int, mod
             aside.write_text(json.dumps(limits))
             aside.rename(kept)
     return json.loads(kept.read_text())
+
+
+def _written(path: str) -> tuple[int, int]:
+    """When an image was written, and its bytes: another size in pixels changes them. Zeros where it is missing, which
+    whoever opens it reports."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _decide(rows: Dataset, style: PromptStyle, processor: Any, budget: int, mode: str) -> list[int]:

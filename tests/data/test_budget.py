@@ -1,5 +1,8 @@
 """Prompts within a token budget: refused, left out or shrunk, and then really that short, in both backends' rows."""
 
+import json
+import os
+
 import pytest
 from PIL import Image
 
@@ -97,6 +100,19 @@ def test_it_is_decided_once(rows, processor, monkeypatch):
     first = fit(rows, STYLE, processor, 500, "filter")["source"][:]
     monkeypatch.setattr("overlay.data.budget.prompt_lengths", lambda *a: pytest.fail("measured again"))
     assert fit(rows, STYLE, processor, 500, "filter", rank=1)["source"][:] == first
+
+
+def test_it_is_decided_anew_for_other_images(processor, tmp_path):
+    turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "x"}]
+    (tmp_path / "d.jsonl").write_text(json.dumps({"image": "a.png", "conversations": turns}) + "\n")
+    limits = []
+    for number, side in enumerate((56, 336, 56)):
+        Image.new("RGB", (side, side)).save(tmp_path / "a.png")
+        os.utime(tmp_path / "a.png", ns=(number, number))
+        rows = load_dataset(str(tmp_path / "d.jsonl"), str(tmp_path), cache_dir=tmp_path / "arrow")
+        limits.append(fit(rows, STYLE, processor, 80, "shrink")["max_pixels"][0])
+    assert limits[0] == limits[2] == 0
+    assert 0 < limits[1] < 336 * 336
 
 
 @pytest.mark.parametrize(("width", "height"), [(10, 1200), (1500, 12), (336, 772), (40, 40), (1080, 2400)])
