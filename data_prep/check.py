@@ -2,8 +2,8 @@
 
     python -m data_prep.check rows.jsonl --images TASKS [--processor MODEL]     (make data-check)
 
-Prints counts: rows, images per row, image sizes, action types, apps and, with a processor, prompt lengths in tokens.
-Every broken row is named with its line; the exit status is then 1.
+Prints counts: rows, images per row, image sizes, action types, annotated elements, groups, plans, apps and, with a
+processor, prompt lengths in tokens. Every broken row is named with its line; the exit status is then 1.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from overlay.data.images import check_image
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import RowError, parse_row
 from overlay.errors import DataError, command
+from overlay.rewards.accuracy import METHODS
 
 SHOWN = 20
 BUDGETS = (1024, 2048, 4096, 8192, 16384)
@@ -41,12 +42,15 @@ class Tally:
     images: Counter = field(default_factory=Counter)
     sizes: Counter = field(default_factory=Counter)
     types: Counter = field(default_factory=Counter)
+    elements: Counter = field(default_factory=Counter)
+    groups: Counter = field(default_factory=Counter)
+    plans: Counter = field(default_factory=Counter)
     apps: Counter = field(default_factory=Counter)
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         self.rows += other.rows
-        for name in ("images", "sizes", "types", "apps"):
+        for name in ("images", "sizes", "types", "elements", "groups", "plans", "apps"):
             getattr(self, name).update(getattr(other, name))
         self.problems.extend(other.problems)
 
@@ -71,14 +75,26 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
                 tally.problems.append((number, f"{path}: {problem}"))
             else:
                 tally.sizes[f"{size[0]}x{size[1]}"] += 1
+        if row["accu_reward_method"] not in METHODS:
+            known = ", ".join(METHODS)
+            tally.problems.append((number, f"unknown reward method {row['accu_reward_method']!r} (known: {known})"))
         action = load_json(row["solution"])
         if isinstance(action, dict) and "action_type" in action:
             tally.types[str(action["action_type"])] += 1
             tally.problems.extend((number, reason) for reason in check_output(action, size))
         else:
             tally.types["(not an action)"] += 1
+            if '"action_type"' in row["solution"]:
+                tally.problems.append((number, "the answer names an action_type and is no JSON (as NaN is none)"))
+        tally.elements[_annotated(row["elements"])] += 1
+        tally.groups[row["group"] or "(none)"] += 1
+        tally.plans["plan and history line up" if row["aligned"] else "they do not, as the row says"] += 1
         tally.apps[_app(row["problem"])] += 1
     return tally
+
+
+def _annotated(elements: list | None) -> str:
+    return "not annotated" if elements is None else "annotated" if elements else "annotated, none on the screen"
 
 
 def _app(problem: str) -> str:
@@ -148,6 +164,9 @@ def main(argv: list[str] | None = None) -> int:
     _table("images per row", tally.images)
     _table("image sizes", tally.sizes)
     _table("action types", tally.types)
+    _table("elements", tally.elements)
+    _table("groups", tally.groups)
+    _table("plans", tally.plans)
     _table("apps", tally.apps)
     if args.processor and not tally.problems:
         lengths = sorted(token_lengths(args.data, args.images, args.processor, args.max_pixels))

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
 
 from data_prep.output import replacing
-from data_prep.steps import Step, read_step, step_files, task_folders
+from data_prep.steps import Step, passed_over, read_step, step_files, task_folders
 from overlay.data.parallel import ordered_map
 from overlay.errors import DataError, SettingError, command
 from overlay.prompt.template import LANGUAGES, load_template, render_question
@@ -35,6 +36,7 @@ def row_of(step: Step, template: str, language: str) -> str:
             {"from": "human", "value": render_question(template, step.input, language)},
             {"from": "gpt", "value": json.dumps(step.output, ensure_ascii=False)},
         ],
+        **step.columns,
     }
     return json.dumps(row, ensure_ascii=False)[1:]
 
@@ -68,6 +70,16 @@ def _chunks(root: Path, progress: tqdm) -> Iterator[list[Path]]:
         yield chunk
 
 
+def _name_passed_over(root: Path) -> None:
+    names = list(islice(passed_over(root), SHOWN + 1))
+    if names:
+        more = ", ..." if len(names) > SHOWN else ""
+        print(
+            f"{root}: passed over, not <task id, digits>/step_<n>.json: {', '.join(names[:SHOWN])}{more}",
+            file=sys.stderr,
+        )
+
+
 def convert(
     root: Path,
     out: Path,
@@ -78,11 +90,13 @@ def convert(
     decode: bool = True,
     report: Path | None = None,
 ) -> tuple[int, int]:
-    """Write the rows of every step under `root` to `out`. Returns (rows, broken steps).
+    """Write the rows of every step under `root` to `out`, and name on standard error what was passed over. Returns
+    (rows, broken steps).
 
     Raises DataError, with the problems on standard error and nothing written but the report, when a step is broken and
     `on_error` is "fail", or when there is no step at all.
     """
+    _name_passed_over(root)
     report = report or out.with_suffix(".report.jsonl")
     report.unlink(missing_ok=True)
     work = partial(convert_chunk, root=root, template=template, language=language, decode=decode)

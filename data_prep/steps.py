@@ -1,6 +1,7 @@
 """The source tree of annotated steps: find them in order, read one, say everything that is wrong with it.
 
-`<tasks>/<task id, digits>/step_<n>.json` with its images beside it; other folders and files are not looked at.
+`<tasks>/<task id, digits>/step_<n>.json` with its images beside it; other folders and JSON files are passed over, and
+named.
 """
 
 import json
@@ -12,19 +13,23 @@ from pathlib import Path
 
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
 from overlay.data.images import check_image
+from overlay.data.rows import RowError, elements_of
 from overlay.prompt.template import RESERVED, SCREEN_FIELDS
 
+COLUMNS = ("elements", "group", "aligned")  # optional, beside input and output; they become columns of the row
 _STEP = re.compile(r"step_(\d+)\.json")
 
 
 @dataclass
 class Step:
-    """One step file: its parsed halves, image paths relative to the tree ('/' between parts), and what is wrong."""
+    """One step file: its parsed halves, image paths relative to the tree ('/' between parts), its columns of `COLUMNS`,
+    and what is wrong."""
 
     path: Path
     input: dict = field(default_factory=dict)
     output: dict = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
+    columns: dict = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -41,11 +46,27 @@ def step_files(task: Path) -> list[Path]:
     return [task / name for _, name in sorted(found)]
 
 
+def passed_over(root: Path) -> Iterator[str]:
+    """Folders that are no task though they hold files, and JSON files that are no step, relative to the tree."""
+    for entry in sorted(os.scandir(root), key=lambda each: each.name):
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            if entry.name.endswith(".json"):
+                yield entry.name
+        elif not (entry.name.isascii() and entry.name.isdigit()):
+            yield f"{entry.name}/"
+        else:
+            for name in sorted(os.listdir(entry.path)):
+                if name.endswith(".json") and not _STEP.fullmatch(name):
+                    yield f"{entry.name}/{name}"
+
+
 def read_step(root: Path, path: Path, decode: bool) -> Step:
     """Read and check one step. Problems are collected, not raised; `decode` also decodes each image's pixels."""
     step = Step(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         step.problems.append(f"unreadable JSON: {error}")
         return step
@@ -59,7 +80,16 @@ def read_step(root: Path, path: Path, decode: bool) -> Step:
         step.input, step.output = record["input"], record["output"]
         sizes = _check_input(step, root, decode)
         step.problems.extend(check_output(step.output, sizes[-1] if sizes else None))
+        step.columns = {name: record[name] for name in COLUMNS if record.get(name) is not None}
+        try:
+            elements_of(step.columns.get("elements"))
+        except RowError as error:
+            step.problems.append(str(error))
     return step
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _check_input(step: Step, root: Path, decode: bool) -> list[tuple[int, int]]:
@@ -131,8 +161,12 @@ def _check_coordinates(kind: str, value: object, size: tuple[int, int] | None) -
         return [f"{kind} {value!r} is not x1,y1,x2,y2"]
     problems = []
     x1, y1, x2, y2 = numbers
+    if size and min(size) > 1 and max(numbers) <= 1 and min(numbers) >= 0:
+        return [f"{kind} {value!r} looks like shares of the screen (0 to 1): give pixels of {size[0]}x{size[1]}"]
     if kind in BOX_TYPES and (x1 >= x2 or y1 >= y2):
         problems.append(f"box {value!r} has x1 >= x2 or y1 >= y2")
+    elif kind in BOX_TYPES and min(x2 - x1, y2 - y1) < 1:
+        problems.append(f"box {value!r} is less than a pixel wide or high")
     if kind == "swipe" and (x1, y1) == (x2, y2):
         problems.append(f"swipe {value!r} does not move")
     if size and not (min(x1, x2) >= 0 and max(x1, x2) <= size[0] and min(y1, y2) >= 0 and max(y1, y2) <= size[1]):

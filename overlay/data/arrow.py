@@ -22,6 +22,8 @@ SCHEMA = pa.schema(
         ("problem", pa.string()),
         ("solution", pa.string()),
         ("accu_reward_method", pa.string()),
+        ("elements", pa.list_(pa.list_(pa.int32()))),
+        ("group", pa.string()),
         ("source", pa.string()),
     ]
 )
@@ -60,6 +62,7 @@ def split_ranges(file: Path) -> Iterator[Range]:
 
 
 def _rows(source: Source, part: Range) -> Iterator[dict]:
+    file, folder = os.path.abspath(source.file), os.path.abspath(source.folder)  # the next user may stand elsewhere
     with open(source.file, "rb") as data:
         data.seek(part.start)
         number = part.line - 1
@@ -75,8 +78,8 @@ def _rows(source: Source, part: Range) -> Iterator[dict]:
                     raise RowError(f"unknown reward method {row['accu_reward_method']!r} (known: {known})")
             except RowError as error:
                 raise DataError(f"{source.file}:{number}: {error}") from error
-            row["image"] = [os.path.join(source.folder, path) for path in row["image"]]
-            row["source"] = f"{source.file}:{number}"
+            row["image"] = [os.path.join(folder, path) for path in row["image"]]
+            row["source"] = f"{file}:{number}"
             yield row
 
 

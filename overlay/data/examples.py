@@ -23,6 +23,8 @@ def _columns(batch: dict[str, list], style: PromptStyle) -> dict[str, list]:
         "image_path": batch["image"],
         "max_pixels": limits,
         "problem": batch["problem"],
+        "elements": batch["elements"],
+        "group": batch["group"],
         "source": batch["source"],
     }
 
@@ -41,8 +43,8 @@ def as_examples(dataset: Dataset, style: PromptStyle) -> Dataset:
 
 def as_rows(dataset: Dataset, style: PromptStyle, answer_tags: bool = False) -> Dataset:
     """View of `overlay.data.dataset` rows as the trainers take them: prompt (messages), solution and coordinate_scale
-    (in the model's space), accu_reward_method, image_path, max_pixels, problem, source. `answer_tags`: the solution in
-    `<answer>` tags, as VLM-R1 has it."""
+    (in the model's space), accu_reward_method, image_path, max_pixels, problem, elements (in pixels of the original
+    screenshot), group, source. `answer_tags`: the solution in `<answer>` tags, as VLM-R1 has it."""
 
     def transform(batch: dict[str, list]) -> dict[str, list]:
         columns = _columns(batch, style)

@@ -1,16 +1,24 @@
 """One row of a data file: what VLM-R1 documents, checked and brought to one shape.
 
 `image` is a string, a list or absent; a turn's `value` a string or a number; `<answer>` tags in the gpt value are
-dropped; a row's own `accu_reward_method` wins over the file's.
+dropped; a row's own `accu_reward_method` wins over the file's. Three columns of our own are optional: `elements`, the
+annotated elements of the current screen; `group`, the part of a benchmark that the row counts to; `aligned`, false
+where the history is not the beginning of the plan.
 """
 
+import json
+import math
+import re
 from typing import Any
 
 import orjson
 
+from overlay.action.action import ACTION_NAMES, from_record
+from overlay.action.completion import load_json
 from overlay.prompt.template import MARK, RESERVED
 
-COLUMNS = ("id", "image", "problem", "solution", "accu_reward_method", "source")
+_FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
+_LIKE_IMAGE = ("images", "img", "image_path", "image_paths", "Image")
 
 
 class RowError(ValueError):
@@ -20,6 +28,8 @@ class RowError(ValueError):
 def _images(row: dict) -> list[str]:
     images = row.get("image")
     if images is None:
+        if other := next((name for name in _LIKE_IMAGE if name in row), None):
+            raise RowError(f"image paths stand under 'image', not under {other!r}")
         return []
     if isinstance(images, str) and images:
         return [images]
@@ -32,6 +42,8 @@ def _turn(row: dict, position: int, speaker: str) -> str:
     turns = row.get("conversations")
     if not isinstance(turns, list) or len(turns) < 2:
         raise RowError("'conversations' needs a human and a gpt turn")
+    if len(turns) > 2:
+        raise RowError(f"{len(turns)} turns, but a row is one question and its answer: make a row of each pair")
     turn = turns[position]
     if not isinstance(turn, dict) or turn.get("from") != speaker:
         raise RowError(f"conversations[{position}] is not from {speaker!r}")
@@ -41,8 +53,45 @@ def _turn(row: dict, position: int, speaker: str) -> str:
     return value if isinstance(value, str) else str(value)
 
 
+def _gold(text: str) -> str:
+    """An action in another spelling (in a code fence, its type in capitals, its parameter bare) as `make data` writes
+    it: rewards would read it, and what rescales its coordinates would not. Other text as it is."""
+    fenced = _FENCE.fullmatch(text)
+    record = load_json(fenced[1] if fenced else text)
+    action = from_record(record)
+    if action is None or action.type not in ACTION_NAMES:
+        return text
+    given = record.get("action_parameter")
+    if isinstance(given, dict) and (len(given) != 1 or next(iter(given)).strip().casefold() != action.type):
+        return text  # no other spelling, but another action: for the data check
+    parameter = {action.type: "" if given is None and action.type in ("wait", "back") else action.parameter}
+    if not fenced and (record["action_type"], given) == (action.type, parameter):
+        return text
+    return json.dumps({**record, "action_type": action.type, "action_parameter": parameter}, ensure_ascii=False)
+
+
+def elements_of(value: Any) -> list[list[int]] | None:
+    """Boxes x1,y1,x2,y2 in whole pixels of the current screenshot; None where none are annotated. Raises RowError."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(box, list) and len(box) == 4 for box in value):
+        raise RowError("'elements' is no list of boxes [x1, y1, x2, y2]")
+    numbers = [number for box in value for number in box]
+    if any(isinstance(n, bool) or not isinstance(n, (int, float)) or not math.isfinite(n) for n in numbers):
+        raise RowError("'elements' holds what is no number of pixels")
+    return [[round(number) for number in box] for box in value]
+
+
+def _text(row: dict, name: str, default: str) -> str:
+    value = row.get(name, default)
+    if not isinstance(value, str):
+        raise RowError(f"{name!r} is not a string")
+    return value
+
+
 def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
-    """Parse one line into `id` (str), `image` (paths as written), `problem`, `solution` and `accu_reward_method`.
+    """Parse one line into `id` (str), `image` (paths as written), `problem`, `solution`, `accu_reward_method`,
+    `elements` (see `elements_of`), `group` (str) and `aligned` (whether plan and history line up).
 
     Rows without any `<image>` mark get their marks in front, as VLM-R1 places images. Raises RowError.
     """
@@ -62,14 +111,13 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         problem = MARK * len(images) + problem
     elif marks != len(images):
         raise RowError(f"{marks} {MARK} marks but {len(images)} images")
-    solution = _turn(row, 1, "gpt").replace("<answer>", "").replace("</answer>", "").strip()
-    own = row.get("accu_reward_method", method)
-    if not isinstance(own, str):
-        raise RowError("'accu_reward_method' is not a string")
     return {
         "id": str(row.get("id", "")),
         "image": images,
         "problem": problem,
-        "solution": solution,
-        "accu_reward_method": own,
+        "solution": _gold(_turn(row, 1, "gpt").replace("<answer>", "").replace("</answer>", "").strip()),
+        "accu_reward_method": _text(row, "accu_reward_method", method),
+        "elements": elements_of(row.get("elements")),
+        "group": _text(row, "group", ""),
+        "aligned": row.get("aligned") is not False,
     }

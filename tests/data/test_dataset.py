@@ -6,9 +6,11 @@ from functools import partial
 import pytest
 from PIL import Image
 
+from overlay.action.action import parse_action
+from overlay.action.space import Space
 from overlay.data import arrow
 from overlay.data.dataset import load_dataset
-from overlay.data.examples import as_examples
+from overlay.data.examples import as_examples, as_rows
 from overlay.errors import DataError
 from overlay.prompt.style import PromptStyle
 
@@ -74,6 +76,85 @@ def test_a_bad_row_names_file_and_line(line, message, tmp_path, load):
         load(str(file), methods=("default",))
     assert str(error.value).startswith(f"{file}:3: ")
     assert not [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"]  # nothing half built
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"images": ["a.png"]} | row(image=None, value="?"), "image paths stand under 'image', not under 'images'"),
+        ({"img": "a.png"} | row(image=None, value="?"), "not under 'img'"),
+        (row() | {"conversations": row()["conversations"] * 2}, "4 turns, but a row is one question"),
+        (row(elements=[1, 2, 3, 4]), "'elements' is no list of boxes"),
+        (row(elements=[[1, 2, "3", 4]]), "'elements' holds what is no number"),
+        (row(group=5), "'group' is not a string"),
+    ],
+)
+def test_what_would_be_lost_in_silence_is_refused(line, message, tmp_path, load):
+    file = write(tmp_path / "d.jsonl", [row(), line])
+    with pytest.raises(DataError, match=rf"d\.jsonl:2: .*{message}"):
+        load(str(file))
+
+
+def test_elements_and_group_reach_the_trainer_and_the_score(tmp_path, load):
+    Image.new("RGB", (200, 400)).save(tmp_path / "a.png")
+    file = write(tmp_path / "d.jsonl", [row(elements=[[1, 2, 3.6, 4]], group="web"), row(elements=[]), row()])
+    data = load(str(file))
+    assert data["elements"][:] == [[[1, 2, 4, 4]], [], None]
+    assert data["group"][:] == ["web", "", ""]
+    shown = [as_rows(data, PromptStyle())[n] for n in range(3)]
+    assert [each["elements"] for each in shown] == [[[1, 2, 4, 4]], [], None]
+    assert shown[0]["group"] == "web"
+
+
+CLICK = {"action_type": "click", "action_parameter": {"click": "20,40,60,80"}, "action_description": "点"}
+SPELLED = {
+    "as make data has it": json.dumps(CLICK, ensure_ascii=False),
+    "in capitals": json.dumps(CLICK | {"action_type": "CLICK", "action_parameter": {"CLICK": "20,40,60,80"}}),
+    "bare": json.dumps(CLICK | {"action_parameter": "20,40,60,80"}),
+    "a bare list": json.dumps(CLICK | {"action_parameter": [20, 40, 60, 80]}),
+    "fenced": "```json\n" + json.dumps(CLICK) + "\n```",
+    "fenced in tags": "<answer>\n```\n" + json.dumps(CLICK) + "```</answer>",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLED)
+def test_gold_is_rescaled_however_it_is_spelled(spelling, tmp_path, load):
+    Image.new("RGB", (200, 400)).save(tmp_path / "a.png")
+    file = write(tmp_path / "d.jsonl", [row(answer=SPELLED[spelling])])
+    example = as_rows(load(str(file)), PromptStyle(space=Space("norm1000")))[0]
+    gold = parse_action(example["solution"])
+    assert (gold.type, gold.coordinates) == ("click", (100, 100, 300, 200))
+    assert json.loads(example["solution"])["action_description"] == "点"
+
+
+@pytest.mark.parametrize("text", ['{"action_type": "Wait"}', "```json\n{}\n```", "yes", '{"a": 1}', "[1, 2]", "3.0"])
+def test_other_answers_stay(text, tmp_path, load):
+    solution = load(str(write(tmp_path / "d.jsonl", [row(answer=text)])))["solution"][0]
+    assert solution == ('{"action_type": "wait", "action_parameter": {"wait": ""}}' if "Wait" in text else text)
+
+
+def test_vlm_r1s_published_rows(upstream, tmp_path):
+    """1,797 questions about two screens each, without a mark: the trainers and the data check read them."""
+    file = upstream / "data_jsonl" / "gui_multi-image.jsonl"
+    data = load_dataset(str(file), str(tmp_path), cache_dir=tmp_path / "cache", methods=("default",))
+    assert len(data) == 1797
+    assert {len(paths) for paths in data["image"]} == {2}
+    assert all(problem.startswith("<image><image>You are") for problem in data["problem"])
+
+
+def test_the_cache_serves_whoever_stands_elsewhere(tmp_path, monkeypatch):
+    """The same file and folder, typed as seen from two places."""
+    (tmp_path / "shots").mkdir()
+    Image.new("RGB", (20, 30)).save(tmp_path / "shots" / "a.png")
+    write(tmp_path / "d.jsonl", [row()])
+    monkeypatch.chdir(tmp_path)
+    first = load_dataset("d.jsonl", "shots", cache_dir=tmp_path / "cache")
+    monkeypatch.chdir("/")
+    again = load_dataset(str(tmp_path / "d.jsonl"), str(tmp_path / "shots"), cache_dir=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").glob("d-*/"))) == 1
+    assert first["image"][:] == again["image"][:] == [[f"{tmp_path}/shots/a.png"]]
+    assert again["source"][:] == [f"{tmp_path}/d.jsonl:1"]
+    assert as_examples(again, PromptStyle())[0]["images"][0].size == (20, 30)
 
 
 def test_missing_places_are_named(tmp_path, load):

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 from data_prep import check, sample
 from data_prep.convert import convert
@@ -47,6 +48,19 @@ def test_check_gives_prompt_lengths(data, task_tree, tiny_model_dir, capsys):
         (lambda row: row["conversations"].pop(), "needs a human and a gpt turn"),
         (lambda row: row["conversations"][1].update(value='{"action_type": "tap"}'), "unknown action type 'tap'"),
         (lambda row: row["conversations"][0].update(value=[]), "neither text nor a number"),
+        (lambda row: row.update(images=row.pop("image")), "image paths stand under 'image', not under 'images'"),
+        (lambda row: row["conversations"].extend(row["conversations"]), "4 turns, but a row is one question"),
+        (lambda row: row.update(accu_reward_method="gui_actoin"), "unknown reward method 'gui_actoin' (known: default"),
+        (
+            lambda row: row["conversations"][1].update(value='{"action_type": "click", "action_parameter": NaN}'),
+            "the answer names an action_type and is no JSON (as NaN is none)",
+        ),
+        (
+            lambda row: row["conversations"][1].update(
+                value='{"action_type": "click", "action_parameter": {"click": "0.1,0.2,0.3,0.4"}}'
+            ),
+            "looks like shares of the screen (0 to 1): give pixels of 112x168",
+        ),
     ],
 )
 def test_check_names_line_and_reason(spoil, message, data, task_tree, capsys):
@@ -67,6 +81,32 @@ def test_check_reads_what_vlm_r1_documents(tmp_path, capsys):
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert run(check, tmp_path / "d.jsonl", "--images", tmp_path) == 0
     assert "2  (not an action)" in capsys.readouterr().out
+
+
+def test_check_reads_vlm_r1s_multi_image_rows(tmp_path, capsys):
+    """Two screens, no marks, answers that are no actions: gui_multi-image.jsonl as it is published."""
+    Image.new("RGB", (30, 40)).save(tmp_path / "a_1.png")
+    turns = [{"from": "human", "value": "Which defect?"}, {"from": "gpt", "value": "Operation No Response"}]
+    (tmp_path / "d.jsonl").write_text(json.dumps({"id": 1, "image": ["a_1.png"] * 2, "conversations": turns}) + "\n")
+    assert run(check, tmp_path / "d.jsonl", "--images", tmp_path) == 0
+    assert "1  2\n" in capsys.readouterr().out
+
+
+def test_check_counts_what_rows_say_of_themselves(data, task_tree, capsys):
+    rows = [json.loads(line) for line in data.open(encoding="utf-8")]
+    rows[0] |= {"elements": [[1, 2, 3, 4]], "group": "web", "aligned": False}
+    rows[1] |= {"elements": []}
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert run(check, data, "--images", task_tree) == 0
+    out = capsys.readouterr().out
+    for line in (
+        "1  annotated\n",
+        "1  annotated, none on the screen",
+        "2  not annotated",
+        "1  web",
+        "1  they do not, as",
+    ):
+        assert line in out
 
 
 def test_sample_prints_one_row_in_full(data, capsys):

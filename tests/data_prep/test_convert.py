@@ -76,6 +76,12 @@ BROKEN = {
     ),
     "takes an empty string": step_record("wait", "5", second="good.png"),
     "without its text": step_record("type", "", second="good.png"),
+    "looks like shares of the screen": step_record(parameter="0.1,0.2,0.3,0.4", second="good.png"),
+    "looks like shares of the screen (0 to 1)": step_record("swipe", "0.1,0.2,0.1,0.9", second="good.png"),
+    "less than a pixel wide": step_record(parameter="10.2,20,10.6,90", second="good.png"),
+    "NaN is not JSON": json.dumps(step_record(second="good.png")).replace('"10,20,60,90"', "[NaN, 20, 60, 90]"),
+    "Infinity is not JSON": json.dumps(step_record(second="good.png")).replace('"app_name": ', '"n": Infinity, "a": '),
+    "'elements' is no list": {**step_record(second="good.png"), "elements": "1,2,3,4"},
     "reserved mark <image>": {**step_record(), "input": {**step_record()["input"], "app_name": "<image>"}},
 }  # fmt: skip
 
@@ -105,6 +111,30 @@ def test_broken_parts_are_named(reason, tmp_path, capsys):
     assert convert(root, out, TEMPLATE, on_error="skip") == (1, 1)
     assert len(rows_of(out)) == 1
     assert len(rows_of(tmp_path / "rows.report.jsonl")) == 1
+
+
+def test_what_is_passed_over_is_named(task_tree, tmp_path, capsys):
+    for folder, file in (("task_2", "step_1.json"), ("10", "step1.json"), ("10", "Step_3.json"), (".hidden", "a.json")):
+        write_step(task_tree / folder, 7, "{}").rename(task_tree / folder / file)
+    (task_tree / "all.json").write_text("[]")
+    convert(task_tree, tmp_path / "rows.jsonl", TEMPLATE)
+    said = capsys.readouterr().err
+    names = "10/Step_3.json, 10/step1.json, 10/step_x.json, all.json, notes/, task_2/"
+    assert f"{task_tree}: passed over, not <task id, digits>/step_<n>.json: {names}\n" in said
+    for number in range(30):
+        (task_tree / f"task_{number}").mkdir(exist_ok=True)
+    convert(task_tree, tmp_path / "rows.jsonl", TEMPLATE)
+    assert ", ...\n" in capsys.readouterr().err
+
+
+def test_columns_beside_input_and_output_become_the_rows(tmp_path):
+    columns = {"elements": [[1, 2, 3, 4]], "group": "web", "aligned": False}
+    write_step(tmp_path / "1", 1, step_record() | columns)
+    write_step(tmp_path / "1", 2, step_record())
+    convert(tmp_path, tmp_path / "rows.jsonl", TEMPLATE)
+    first, second = rows_of(tmp_path / "rows.jsonl")
+    assert {name: first[name] for name in columns} == columns
+    assert list(second) == ["id", "image", "conversations"]
 
 
 def test_failure_keeps_the_old_file(task_tree, tmp_path):
