@@ -56,11 +56,12 @@ data: $(VENV)/.ready ## Task folders to rows: TASKS= OUT= [PROMPT= PROMPT_LANG= 
 		--workers $(WORKERS) --on-error $(ON_ERROR) --image-check $(IMAGE_CHECK)
 
 .PHONY: import
-import: $(VENV)/.ready ## Published dataset to task folders: SOURCE=androidcontrol|aitw|aitz|screenagent FROM= OUT= [LIMIT=]
-	$(call need,SOURCE,androidcontrol aitw aitz or screenagent)
+import: $(VENV)/.ready ## Published dataset to task folders: SOURCE= (see docs/data.md) FROM= OUT= [PROMPT_LANG= SPLIT=FILE:PART LIMIT=]
+	$(call need,SOURCE,a source of the table in docs/data.md)
 	$(call need,FROM,file or folder of the dataset)
 	$(call need,OUT,task tree to write)
-	$(PY) -m data_prep.sources "$(SOURCE)" "$(FROM)" --out "$(OUT)" --limit $(or $(LIMIT),0)
+	$(PY) -m data_prep.sources "$(SOURCE)" "$(FROM)" --out "$(OUT)" --limit $(or $(LIMIT),0) \
+		--prompt-lang $(PROMPT_LANG) $(if $(SPLIT),--split "$(SPLIT)")
 
 .PHONY: data-check
 data-check: $(VENV)/.ready ## Validate a data file and count: DATA= IMAGES= [PROCESSOR=model folder]

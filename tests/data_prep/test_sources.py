@@ -1,74 +1,37 @@
 """Each published format, as a tiny sample made here in that format, through the converter and on into rows."""
 
-import gzip
 import json
-import struct
 from io import BytesIO
 
 import pytest
 from PIL import Image
-from tfrecord import example_pb2
 
-from data_prep.convert import convert as to_rows
 from data_prep.sources.__main__ import convert, main
 from data_prep.sources.common import Report, point, scroll
 from overlay.data.rows import parse_row
 from overlay.errors import SourceError
-from overlay.prompt.template import load_template
+from tests.data_prep.published import SIZE, forest, node, png, put, write_records
 
-SIZE = (200, 400)
-
-
-def png(size=SIZE, shade=200):
-    out = BytesIO()
-    Image.new("RGB", size, (shade, shade, shade)).save(out, "PNG")
-    return out.getvalue()
-
-
-def write_records(file, *examples):
-    """A GZIP TFRecord file: length, its CRC, data, its CRC (the reader looks at no CRC)."""
-    with gzip.open(file, "wb") as out:
-        for features in examples:
-            example = example_pb2.Example()
-            for name, values in features.items():
-                feature = example.features.feature[name]
-                kind = {bytes: "bytes_list", int: "int64_list", float: "float_list"}[type(values[0])]
-                getattr(feature, kind).value.extend(values)
-            data = example.SerializeToString()
-            out.write(struct.pack("<Q", len(data)) + b"\0" * 4 + data + b"\0" * 4)
+ACTIONS = [
+    {"action_type": "open_app", "app_name": "Clock"}, {"action_type": "click", "x": 100, "y": 200},
+    {"action_type": "scroll", "direction": "down"}, {"action_type": "navigate_home"},
+    {"action_type": "input_text", "text": "07:30"}, {"action_type": "wait"}, {"action_type": "navigate_back"},
+    {"action_type": "long_press", "x": 199, "y": 399},
+]  # fmt: skip
+TOLD = ["Open Clock", "Tap alarm", "Scroll", "Go home", "Type", "Wait", "Back", "Back"]
 
 
-@pytest.fixture
-def golds(tmp_path):
-    """Function (source, path) → (gold actions by task and step, inputs, report), through the tree and the rows."""
-
-    def run(source, path):
-        report = convert(source, path, tmp_path / "tasks")
-        to_rows(tmp_path / "tasks", tmp_path / "rows.jsonl", load_template("en"), "en")
-        rows = [parse_row(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-        files = sorted((tmp_path / "tasks").glob("*/step_*.json"), key=lambda p: (int(p.parent.name), p.name))
-        steps = [json.loads(file.read_text()) for file in files]
-        assert [row["solution"] for row in rows] == [json.dumps(s["output"], ensure_ascii=False) for s in steps]
-        said = [next(iter(step["output"]["action_parameter"].items())) for step in steps]
-        return said, [step["input"] for step in steps], report
-
-    return run
+def control_episode(**changed):
+    return {
+        "episode_id": [7], "goal": [b"Set an alarm"], "screenshots": [png(shade=n) for n in range(len(ACTIONS) + 1)],
+        "actions": [json.dumps(action).encode() for action in ACTIONS],
+        "step_instructions": [word.encode() for word in TOLD],
+    } | changed  # fmt: skip
 
 
 def test_android_control(golds, tmp_path):
-    actions = [
-        {"action_type": "open_app", "app_name": "Clock"}, {"action_type": "click", "x": 100, "y": 200},
-        {"action_type": "scroll", "direction": "down"}, {"action_type": "navigate_home"},
-        {"action_type": "input_text", "text": "07:30"}, {"action_type": "wait"}, {"action_type": "navigate_back"},
-        {"action_type": "long_press", "x": 199, "y": 399},
-    ]  # fmt: skip
-    words = ["Open Clock", "Tap alarm", "Scroll", "Go home", "Type", "Wait", "Back", "Back"]
-    write_records(tmp_path / "android_control-00000-of-00020", {
-        "episode_id": [7], "goal": [b"Set an alarm"], "screenshots": [png(shade=n) for n in range(len(actions) + 1)],
-        "actions": [json.dumps(action).encode() for action in actions],
-        "step_instructions": [word.encode() for word in words],
-    })  # fmt: skip
-    said, inputs, report = golds("androidcontrol", tmp_path / "android_control-00000-of-00020")
+    write_records(tmp_path / "android_control-00000-of-00020", control_episode())
+    said, steps, report = golds("androidcontrol", tmp_path / "android_control-00000-of-00020")
     assert said == [
         ("open_app", "Clock"), ("click", "94,188,106,212"),
         ("swipe", "100,280,100,120"),  # the content goes on below: the finger moves up
@@ -77,9 +40,35 @@ def test_android_control(golds, tmp_path):
     assert report.counts["steps left out: navigate_home"] == 1
     assert report.counts["points without an element, given a box of their own"] == 2
     # The step after the one that was left out has its screen as the previous one, and knows of it.
-    assert inputs[3]["screen_path1"] == "1_4.png"
-    assert inputs[3]["history_path_all"][-1] == "Go home"
-    assert list(inputs[0]["task_path"].values()) == words[:-1]  # an instruction of two steps stands once
+    assert steps[3]["input"]["screen_path1"] == "1_4.png"
+    assert steps[3]["input"]["history_path_all"][-1] == "Go home"
+    # An entry for every step, the one left out and the one that goes on included: history and plan line up.
+    assert list(steps[0]["input"]["task_path"].values()) == [*TOLD, "Finish"]
+    assert not any("aligned" in step or "elements" in step for step in steps)
+
+
+def test_android_controls_trees_give_the_boxes_of_real_elements(golds, tmp_path):
+    screen = (0, 0, 200, 400)
+    rows = forest((0, [
+        node(screen, clickable=True), node((10, 150, 190, 250), clickable=True, f7=b"Alarm"),
+        node((20, 180, 101, 220)), node((95, 195, 105, 205), visible=False, clickable=True),
+        node((-20, 300, 210, 340)), node((150, 380, 150, 400)),
+    ]))  # fmt: skip
+    dialog = forest(
+        (0, [node(screen), node((180, 380, 200, 400), clickable=True)]), (3, [node((150, 350, 200, 400), f15=True)])
+    )  # fmt: skip
+    trees = [forest(), rows, rows, rows, b"\xff\xff", forest(), forest(), dialog, forest()]
+    write_records(tmp_path / "android_control-00001", control_episode(accessibility_trees=trees))
+    said, steps, report = golds("androidcontrol", tmp_path)
+    # The text in the row takes no finger, the invisible button none either: the row does.
+    assert said[1] == ("click", "10,150,190,250")
+    # What lies behind a dialog is not what the finger meets.
+    assert said[6] == ("long_click", "150,350,200,400")
+    assert steps[1]["elements"] == [[0, 0, 200, 400], [10, 150, 190, 250], [20, 180, 101, 220], [0, 300, 200, 340]]
+    assert steps[0]["elements"] == []
+    assert "elements" not in steps[3]  # its tree cannot be read
+    assert report.counts["accessibility trees that cannot be read"] == 1
+    assert report.counts["points without an element, given a box of their own"] == 0
 
 
 def zoo_step(number, kind, **changed):
@@ -93,6 +82,7 @@ def zoo_step(number, kind, **changed):
 
 
 def test_android_in_the_zoo(golds, tmp_path):
+    """As data-example/ of its repository has it: positions in pixels, points as shares, both as JSON in a string."""
     folder = tmp_path / "aitz" / "general" / "GENERAL-5"
     folder.mkdir(parents=True)
     steps = [
@@ -109,7 +99,24 @@ def test_android_in_the_zoo(golds, tmp_path):
         ("click", "50,100,80,120"), ("swipe", "100,320,100,80"), ("type", "clock"), ("task_completed", ""),
     ]  # fmt: skip
     assert report.counts["steps left out: home"] == report.counts["steps left out: enter"] == 1
-    assert inputs[0]["history_path_all"] == ["step 0"]
+    assert inputs[0]["input"]["history_path_all"] == ["step 0"]
+    assert inputs[0]["elements"] == [[40, 90, 120, 150], [50, 100, 80, 120], [0, 0, 200, 400]]
+    assert {step["group"] for step in inputs} == {"general"}
+    assert list(inputs[3]["input"]["task_path"].values()) == [f"step {n}" for n in range(6)]
+
+
+def test_a_line_of_text_is_grown_to_a_fingers_place(golds, tmp_path):
+    folder = tmp_path / "general" / "GENERAL-5"
+    step = zoo_step(
+        0, 4, ui_positions="[[100, 50, 6, 60]]", result_touch_yx="[0.255, 0.3]", result_lift_yx="[0.255, 0.3]",
+        image_path="general/GENERAL-5/GENERAL-5_0.png",
+    )  # fmt: skip
+    put(folder / "GENERAL-5.json", [step])
+    put(folder / "GENERAL-5_0.png", png())
+    said, steps, report = golds("aitz", tmp_path)
+    assert said == [("click", "50,97,110,109")]  # 3 % of 400 high, around the line's middle
+    assert steps[0]["elements"] == [[50, 100, 110, 106]]
+    assert report.counts["boxes smaller than 3% of a side, grown to it"] == 1
 
 
 def test_android_in_the_wild(golds, tmp_path):
@@ -130,37 +137,9 @@ def test_android_in_the_wild(golds, tmp_path):
     assert said == [
         ("click", "50,100,90,140"), ("swipe", "40,280,160,280"), ("type", "时钟"), ("task_impossible", ""),
     ]  # fmt: skip
-    assert inputs[0]["task_content"] == "open clock"
+    assert inputs[0]["input"]["task_content"] == "open clock"
+    assert inputs[0]["elements"] == [[50, 100, 90, 140]]
     assert Image.open(tmp_path / "tasks" / "1" / "1_1.png").size == SIZE
-
-
-def test_screen_agent(golds, tmp_path):
-    session = tmp_path / "sessions" / "08a2"
-    (session / "images").mkdir(parents=True)
-    mouse = {"action_type": "MouseAction", "mouse_button": "left", "mouse_position": {"width": 100, "height": 50}}
-    area = {"upper_left_position": {"width": 90, "height": 40}, "lower_right_position": {"width": 150, "height": 60}}
-    acting = [
-        {**mouse, "mouse_action_type": "click", "clickable_area": area}, {**mouse, "mouse_action_type": "double_click"},
-        {"action_type": "MouseAction", "mouse_action_type": "scroll_up", "scroll_repeat": 2},
-        {"action_type": "KeyboardAction", "keyboard_action_type": "text", "keyboard_text": "hello"},
-        {"action_type": "KeyboardAction", "keyboard_action_type": "press", "keyboard_key": "Return"},
-        {"action_type": "WaitAction", "wait_time": 1.0},
-    ]  # fmt: skip
-    for name, status, actions in (
-        ("2024-01-13_1", "planning", []), ("2024-01-13_2", "acting", acting),
-        ("2024-01-13_3", "evaluating", [{"action_type": "EvaluateSubTaskAction", "situation": "sub_task_success"}]),
-    ):  # fmt: skip
-        record = {"task_prompt": "Fix it", "status": status, "saved_image_name": f"{name}.jpg", "actions": actions}
-        (session / f"{name}.json").write_text(json.dumps(record | {"current_task": "Locate the line"}))
-        Image.new("RGB", SIZE).save(session / "images" / f"{name}.jpg")
-    said, inputs, report = golds("screenagent", tmp_path / "sessions")
-    assert said == [
-        ("click", "90,40,150,60"), ("swipe", "100,120,100,280"), ("type", "hello"), ("wait", ""),
-    ]  # fmt: skip
-    assert report.counts["steps left out: mouse left double_click"] == 1
-    assert report.counts["steps left out: key press"] == 1
-    assert {entry["task_content"] for entry in inputs} == {"Fix it"}
-    assert (tmp_path / "tasks" / "1" / "1_1.jpg").is_file()
 
 
 def test_vlm_r1s_own_rows_need_no_import():
@@ -188,6 +167,11 @@ def test_bad_input_gets_one_line_and_leaves_nothing(tmp_path, capsys):
     for words, message in (
         (("aitz", tmp_path / "gone"), "gone: no such file or folder"),
         (("aitz", tmp_path / "empty"), "no <episode>/<episode>.json under it"),
+        (("cagui", tmp_path / "empty"), "no <episode>/<episode>.json under it"),
+        (("cagui-grounding", tmp_path / "empty"), "no *.jsonl and no code/*.jsonl"),
+        (("odyssey", tmp_path / "empty"), "no annotations/*.json in it"),
+        (("screenspot", tmp_path / "empty"), "no *.json and no annotations/*.json"),
+        (("ui-s1", tmp_path / "empty"), "no *.jsonl in it"),
         (("screenagent", tmp_path / "empty"), "no session folders"),
         (("androidcontrol", tmp_path / "file"), "no GZIP TFRecord"),
     ):
@@ -198,3 +182,53 @@ def test_bad_input_gets_one_line_and_leaves_nothing(tmp_path, capsys):
         assert not list(tmp_path.glob("tasks*"))
     with pytest.raises(SourceError, match="is there already"):
         convert("aitz", tmp_path, tmp_path / "empty")
+
+
+def test_nothing_readable_says_why(tmp_path, capsys):
+    """What was left out, by reason, and the first fault."""
+    home = [json.dumps({"action_type": "navigate_home"}).encode()]
+    (tmp_path / "source").mkdir()
+    write_records(tmp_path / "source" / "android_control-0", *(
+        control_episode(actions=home, screenshots=[b"no image"] * count) for count in (2, 3)
+    ))  # fmt: skip
+    assert main(["androidcontrol", str(tmp_path / "source"), "--out", str(tmp_path / "tasks")]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert "no episode that can be said: 2 episodes left out: not as the source documents it; " in said[-1]
+    assert "android_control-0: record 1: a screenshot is no image" in said[-1]
+    assert any("left out: " in line and "record 2: 3 screenshots for 1 actions" in line for line in said)
+    assert not list(tmp_path.glob("tasks*"))
+
+
+def test_broken_episodes_are_left_out_and_counted(golds, tmp_path):
+    """One bad file among many costs itself; a TFRecord that breaks off, its rest."""
+
+    def noise():
+        out = BytesIO()
+        Image.effect_noise(SIZE, 90).save(out, "PNG")
+        return out.getvalue()
+
+    whole = [control_episode(episode_id=[n], screenshots=[noise() for _ in range(9)]) for n in (1, 2, 3)]
+    write_records(tmp_path / "android_control-0", whole[0], control_episode(goal=[b"\xff"]), whole[1])
+    write_records(tmp_path / "android_control-1", *whole)
+    data = (tmp_path / "android_control-1").read_bytes()
+    (tmp_path / "android_control-1").write_bytes(data[: len(data) * 9 // 10])
+    _, _, report = golds("androidcontrol", tmp_path)
+    assert report.counts["episodes"] == 4
+    assert report.counts["episodes left out: not as the source documents it"] == 1
+    assert report.counts["files that break off: the rest of their episodes left out"] == 1
+
+
+def test_a_split_names_the_episodes(golds, tmp_path):
+    write_records(tmp_path / "android_control-0", *(control_episode(episode_id=[n]) for n in (4, 5, 6)))
+    split = put(tmp_path / "splits.json", {"train": [4], "test": [5, "6.json"]})
+    _, _, report = golds("androidcontrol", tmp_path, split=f"{split}:test")
+    assert report.counts["episodes"] == 2
+    assert report.counts["episodes left out: not in the split"] == 1
+    with pytest.raises(SourceError, match=r"a part of the file that lists episodes \(it has: train, test\)"):
+        convert("androidcontrol", tmp_path, tmp_path / "other", split=f"{split}:val")
+
+
+def test_a_screen_that_several_steps_show_is_one_file(golds, tmp_path):
+    write_records(tmp_path / "android_control-0", control_episode(screenshots=[png()] * 9))
+    golds("androidcontrol", tmp_path)
+    assert [path.name for path in (tmp_path / "tasks" / "1").glob("*.png")] == ["1_1.png"]
