@@ -18,13 +18,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import orjson
 from tqdm import tqdm
 
 from data_prep.steps import check_output
 from overlay.action.completion import load_json
 from overlay.data.images import check_image
 from overlay.data.parallel import ordered_map
-from overlay.data.rows import RowError, parse_row
+from overlay.data.rows import KEYS, RowError, parse_row
 from overlay.errors import DataError, command
 from overlay.rewards.accuracy import METHODS
 
@@ -45,12 +46,13 @@ class Tally:
     elements: Counter = field(default_factory=Counter)
     groups: Counter = field(default_factory=Counter)
     plans: Counter = field(default_factory=Counter)
+    unread: Counter = field(default_factory=Counter)
     apps: Counter = field(default_factory=Counter)
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         self.rows += other.rows
-        for name in ("images", "sizes", "types", "elements", "groups", "plans", "apps"):
+        for name in ("images", "sizes", "types", "elements", "groups", "plans", "unread", "apps"):
             getattr(self, name).update(getattr(other, name))
         self.problems.extend(other.problems)
 
@@ -67,6 +69,7 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
         except RowError as error:
             tally.problems.append((number, str(error)))
             continue
+        tally.unread.update(orjson.loads(line).keys() - set(KEYS))
         tally.images[len(row["image"])] += 1
         size = None
         for path in row["image"]:
@@ -168,6 +171,8 @@ def main(argv: list[str] | None = None) -> int:
     _table("groups", tally.groups)
     _table("plans", tally.plans)
     _table("apps", tally.apps)
+    if tally.unread:
+        _table("keys that are not read", tally.unread)
     if args.processor and not tally.problems:
         lengths = sorted(token_lengths(args.data, args.images, args.processor, args.max_pixels))
         quantiles = {q: lengths[min(len(lengths) - 1, int(q / 100 * len(lengths)))] for q in (0, 50, 95, 99, 100)}

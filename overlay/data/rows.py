@@ -17,6 +17,7 @@ from overlay.action.action import ACTION_NAMES, from_record
 from overlay.action.completion import load_json
 from overlay.prompt.template import MARK, RESERVED
 
+KEYS = ("id", "image", "conversations", "accu_reward_method", "elements", "group", "aligned")  # what is read of a row
 _FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 _LIKE_IMAGE = ("images", "img", "image_path", "image_paths", "Image")
 

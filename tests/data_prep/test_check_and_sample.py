@@ -95,10 +95,11 @@ def test_check_reads_vlm_r1s_multi_image_rows(tmp_path, capsys):
 def test_check_counts_what_rows_say_of_themselves(data, task_tree, capsys):
     rows = [json.loads(line) for line in data.open(encoding="utf-8")]
     rows[0] |= {"elements": [[1, 2, 3, 4]], "group": "web", "aligned": False}
-    rows[1] |= {"elements": []}
+    rows[1] |= {"elements": [], "acc_reward_method": "llm"}
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert run(check, data, "--images", task_tree) == 0
     out = capsys.readouterr().out
+    assert "keys that are not read:\n          1  acc_reward_method\n" in out
     for line in (
         "1  annotated\n",
         "1  annotated, none on the screen",
