@@ -102,7 +102,8 @@ def _annotated(elements: list | None) -> str:
 
 def _app(problem: str) -> str:
     """app_name of the step input that ends a GUI prompt, if there is one."""
-    fields = load_json(problem[problem.rfind("\n") + 1 :])
+    line = problem[problem.rfind("\n") + 1 :]
+    fields = load_json(line[line.find("{") :])
     return str(fields.get("app_name")) if isinstance(fields, dict) else "(none)"
 
 

@@ -91,7 +91,7 @@ def _step(step: dict, file: Path, report: Report, words: str, least: float) -> S
     screen = screenshot([step["image_path"], *named], file.parent)
     width, height = size = size_of(screen)
     boxes = json.loads(step.get("ui_positions") or "[]")
-    if boxes and max(max(box) for box in boxes) <= 1:  # shares of the screen, as AgentCPM-GUI writes them
+    if "image_width" in step:  # as AgentCPM-GUI writes them: shares of the screen
         boxes = [(y * height, x * width, h * height, w * width) for y, x, h, w in boxes]
     elements = [(x, y, x + w, y + h) for y, x, h, w in boxes]
     touch, lift = json.loads(step["result_touch_yx"]), json.loads(step["result_lift_yx"])

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tqdm import tqdm
+
 from overlay.action.action import Box, contains
 from overlay.data.images import UNREADABLE, identified
 from overlay.errors import SourceError
@@ -102,7 +104,7 @@ class Reading:
             self.report.counts["episodes left out: not as the source documents it"] += 1
             self.report.broken.append(f"{where}: {what}")
             if len(self.report.broken) <= SHOWN:
-                print(f"left out: {where}: {what}", file=sys.stderr)
+                tqdm.write(f"left out: {where}: {what}", file=sys.stderr)
             return
         if episode is not None:
             yield episode

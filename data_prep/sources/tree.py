@@ -2,7 +2,7 @@
 
 The plan has an entry for every step of the source, those that cannot be said included; a history is the plan's
 beginning, and the step at hand is the next entry. Where a source's own plan is not like that, the step says so:
-`aligned` false. A screen that several steps show is one file.
+`aligned` false. A source without words of its own has no plan. A screen that several steps show is one file.
 """
 
 import hashlib
@@ -58,10 +58,11 @@ class Tree:
         folder.mkdir(parents=True)
         names = self._screens(episode, folder)
         done = [step.description or in_words(step.said, episode.language) for step in episode.steps]
+        told = any(step.description for step in episode.steps)  # a plan of our words would give the answers away
         for at, step in enumerate(episode.steps):
             if step.said.unsaid:
                 continue
-            plan = done if episode.plan is None else episode.plan
+            plan = (done if told else []) if episode.plan is None else episode.plan
             plan = plan if step.plan is None else step.plan
             record = _record(episode, step, plan, done[: at + 1], names[max(0, at - 1) : at + 1])
             parts = [f'"{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in record.items()]
@@ -120,6 +121,6 @@ def _record(episode: Episode, step: SourceStep, plan: list[str], done: list[str]
         record["elements"] = on_screen(step.elements, size_of(step.screen))
     if episode.group:
         record["group"] = episode.group
-    if plan[: len(done)] != done:
+    if (plan or history) and plan[: len(done)] != done:
         record["aligned"] = False
     return record

@@ -7,13 +7,12 @@ where the history is not the beginning of the plan.
 """
 
 import json
-import math
 import re
 from typing import Any
 
 import orjson
 
-from overlay.action.action import ACTION_NAMES, from_record
+from overlay.action.action import ACTION_NAMES, LARGEST, from_record
 from overlay.action.completion import load_json
 from overlay.prompt.template import MARK, RESERVED
 
@@ -78,7 +77,7 @@ def elements_of(value: Any) -> list[list[int]] | None:
     if not isinstance(value, list) or not all(isinstance(box, list) and len(box) == 4 for box in value):
         raise RowError("'elements' is no list of boxes [x1, y1, x2, y2]")
     numbers = [number for box in value for number in box]
-    if any(isinstance(n, bool) or not isinstance(n, (int, float)) or not math.isfinite(n) for n in numbers):
+    if any(isinstance(n, bool) or not isinstance(n, (int, float)) or not abs(n) <= LARGEST for n in numbers):
         raise RowError("'elements' holds what is no number of pixels")
     return [[round(number) for number in box] for box in value]
 

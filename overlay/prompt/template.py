@@ -92,7 +92,7 @@ def with_template(template: str, problem: str, language: str) -> str | None:
     text, marks = problem.lstrip(), 0
     while text.startswith(MARK):
         text, marks = text.removeprefix(MARK).lstrip(), marks + 1
-    fields = load_json(text)
+    fields = load_json(text) if text.startswith("{") else None
     if not isinstance(fields, dict):
         return None
     if marks:

@@ -86,6 +86,7 @@ def test_a_bad_row_names_file_and_line(line, message, tmp_path, load):
         (row() | {"conversations": row()["conversations"] * 2}, "4 turns, but a row is one question"),
         (row(elements=[1, 2, 3, 4]), "'elements' is no list of boxes"),
         (row(elements=[[1, 2, "3", 4]]), "'elements' holds what is no number"),
+        (row(elements=[[1, 2, 3, 10**12]]), "'elements' holds what is no number"),
         (row(group=5), "'group' is not a string"),
     ],
 )

@@ -41,4 +41,4 @@ def golds(tmp_path):
 def lines_up(step):
     """Whether the history is the plan's beginning and this step its next entry."""
     plan, history = list(step["input"]["task_path"].values()), step["input"]["history_path_all"]
-    return [*history, step["output"]["action_description"]] == plan[: len(history) + 1]
+    return not (plan or history) or [*history, step["output"]["action_description"]] == plan[: len(history) + 1]

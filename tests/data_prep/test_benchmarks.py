@@ -92,7 +92,8 @@ def test_caguis_agent_part(golds, tmp_path):
         return {
             "episode_id": "a1", "episode_length": 8, "step_id": number, "instruction": "打开QQ音乐",
             "image_path": f"domestic/a1/a1_{number}.jpeg", "image_width": 200, "image_height": 400,
-            "ui_positions": "[[0.45, 0.4, 0.1, 0.2]]", "result_action_type": kind, "result_action_text": "",
+            "ui_positions": "[[0.45, 0.4, 0.1, 0.2], [1.2, 0.1, 0.1, 0.1]]",  # the second is scrolled off the screen
+            "result_action_type": kind, "result_action_text": "",
             "result_touch_yx": str(list(touch)), "result_lift_yx": str(list(lift or touch)), "duration": None,
         } | more  # fmt: skip
 
@@ -125,6 +126,7 @@ def test_caguis_grounding_part(golds, tmp_path):
     assert [step["group"] for step in files] == ["bbox2function", "bbox2text"]
     assert [step["input"]["task_content"] for step in files] == ["cap 按钮", "ocr 按钮"]
     assert files[0]["input"]["task_path"] == {}
+    assert not any("aligned" in step for step in files)
 
 
 @pytest.mark.parametrize("version", ["", "_v2"])

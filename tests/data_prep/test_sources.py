@@ -139,6 +139,9 @@ def test_android_in_the_wild(golds, tmp_path):
     ]  # fmt: skip
     assert inputs[0]["input"]["task_content"] == "open clock"
     assert inputs[0]["elements"] == [[50, 100, 90, 140]]
+    # It has no words of its own: a plan made of the golds would tell them.
+    assert not any(step["input"]["task_path"] for step in inputs)
+    assert inputs[2]["input"]["history_path_all"] == ["Tap", "Swipe"]
     assert Image.open(tmp_path / "tasks" / "1" / "1_1.png").size == SIZE
 
 
