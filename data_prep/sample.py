@@ -29,8 +29,11 @@ def line_offsets(file: Path) -> list[int]:
 
 
 def describe(row: dict) -> str:
-    """The row's JSON and its turns, JSON inside them laid out."""
-    parts = [json.dumps(row, ensure_ascii=False, indent=2)]
+    """The row's JSON and its turns, JSON inside them laid out; its elements, which are many, in a line."""
+    rest = {name: value for name, value in row.items() if name != "elements"}
+    parts = [json.dumps(rest, ensure_ascii=False, indent=2)]
+    if "elements" in row:
+        parts.append(f"--- elements ---\n{json.dumps(row['elements'])}")
     turns = row.get("conversations")
     for turn in turns if isinstance(turns, list) else []:
         value = str(turn.get("value", "")) if isinstance(turn, dict) else str(turn)

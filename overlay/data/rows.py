@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from overlay.action.action import ACTION_NAMES, LARGEST, from_record
-from overlay.action.completion import load_json
+from overlay.action.completion import load_json, split
 from overlay.prompt.template import MARK, RESERVED
 
 KEYS = ("id", "image", "conversations", "accu_reward_method", "elements", "group", "aligned")  # what is read of a row
@@ -54,10 +54,12 @@ def _turn(row: dict, position: int, speaker: str) -> str:
 
 
 def _gold(text: str) -> str:
-    """An action in another spelling (in a code fence, its type in capitals, its parameter bare) as `make data` writes
-    it: rewards would read it, and what rescales its coordinates would not. Other text as it is."""
-    fenced = _FENCE.fullmatch(text)
-    record = load_json(fenced[1] if fenced else text)
+    """An action in another spelling (after its reasoning, in a code fence, its type in capitals, its parameter bare) as
+    `make data` writes it: rewards would read it, and what rescales its coordinates would not. Other text as it is."""
+    bare = split(text).rest.strip()
+    fenced = _FENCE.fullmatch(bare)
+    bare = fenced[1] if fenced else bare
+    record = load_json(bare)
     action = from_record(record)
     if action is None or action.type not in ACTION_NAMES:
         return text
@@ -65,7 +67,7 @@ def _gold(text: str) -> str:
     if isinstance(given, dict) and (len(given) != 1 or next(iter(given)).strip().casefold() != action.type):
         return text  # no other spelling, but another action: for the data check
     parameter = {action.type: "" if given is None and action.type in ("wait", "back") else action.parameter}
-    if not fenced and (record["action_type"], given) == (action.type, parameter):
+    if bare == text and (record["action_type"], given) == (action.type, parameter):
         return text
     return json.dumps({**record, "action_type": action.type, "action_parameter": parameter}, ensure_ascii=False)
 

@@ -114,6 +114,7 @@ SPELLED = {
     "bare": json.dumps(CLICK | {"action_parameter": "20,40,60,80"}),
     "a bare list": json.dumps(CLICK | {"action_parameter": [20, 40, 60, 80]}),
     "fenced": "```json\n" + json.dumps(CLICK) + "\n```",
+    "after its reasoning": "<think>why</think>\n<answer>" + json.dumps(CLICK) + "</answer>",
     "fenced in tags": "<answer>\n```\n" + json.dumps(CLICK) + "```</answer>",
 }
 

@@ -120,6 +120,14 @@ def test_sample_prints_one_row_in_full(data, capsys):
     assert '--- gpt ---\n{\n  "action_type": "click"' in out
 
 
+def test_sample_shows_elements_in_a_line(tmp_path, capsys):
+    (tmp_path / "d.jsonl").write_text(json.dumps({"id": 1, "elements": [[1, 2, 3, 4]] * 90}) + "\n")
+    assert run(sample, tmp_path / "d.jsonl") == 0
+    out = capsys.readouterr().out
+    assert "--- elements ---\n[[1, 2, 3, 4], [1, 2" in out
+    assert out.count("\n") < 10
+
+
 def test_sample_is_the_same_for_the_same_seed(data, capsys):
     shown = []
     for _ in range(2):
