@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from overlay.data.images import read_encoded
+from overlay.data.images import read_png_or_jpeg
 from overlay.prompt.style import PromptStyle
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
@@ -39,8 +39,8 @@ def weights_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=65536)
 def screen_digest(path: str, source: str) -> str:
-    """Digest of an image file; a screen that two rows share is read once. DataError names the row."""
-    return hashlib.sha256(read_encoded(path, source).data).hexdigest()[:16]
+    """Digest of an image as it is sent; a screen that two rows share is read once. DataError names the row."""
+    return hashlib.sha256(read_png_or_jpeg(path, source).data).hexdigest()[:16]
 
 
 def row_content(prompt: list[dict[str, Any]], paths: list[str], source: str) -> str:

@@ -1,5 +1,5 @@
-"""Training with each prompt computed once for its completions against training with every one anew: the same completions,
-the same weights, fewer tokens, fewer images; in both backends."""
+"""Training with each prompt computed once for its completions against training with every one anew: the same
+completions, the same weights, fewer tokens, fewer images; in both backends."""
 
 import pytest
 import torch

@@ -1,7 +1,7 @@
 """What TRL does that a run with screenshots cannot afford. `install` puts it right in this process; calling it twice is
 harmless. tests/training/test_workarounds.py fails when one of them is no longer needed."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from trl.trainer import grpo_trainer
@@ -36,18 +36,17 @@ def _shuffle_whole_groups(group: int) -> None:
     """Symptom: between generation and training TRL shuffles the completions of a rank (trl 1.16, `_prepare_inputs`), so
     with several micro-batches none has a whole group, and each computes the prompts of all. Groups change places here,
     what is in them stays together. Drop this when TRL shuffles prompts."""
-    theirs = getattr(grpo_trainer.shuffle_sequence_dict, MARK, grpo_trainer.shuffle_sequence_dict)
+    theirs: Any = getattr(grpo_trainer.shuffle_sequence_dict, MARK, grpo_trainer.shuffle_sequence_dict)
 
     def shuffle(batch: dict[str, Any]) -> dict[str, Any]:
         rows = len(next(value for value in batch.values() if value is not None))
         if rows % group:
             return theirs(batch)
-        shuffled: Any = theirs({"n": torch.arange(rows).view(-1, group)})
-        order = shuffled["n"].flatten()
-        return {name: _taken(value, order) for name, value in batch.items()}
+        order: Any = theirs({"n": torch.arange(rows).view(-1, group)})["n"]
+        return {name: _taken(value, order.flatten()) for name, value in batch.items()}
 
     setattr(shuffle, MARK, theirs)
-    grpo_trainer.shuffle_sequence_dict = shuffle
+    grpo_trainer.shuffle_sequence_dict = cast(Any, shuffle)
 
 
 def _taken(value: Any, order: torch.Tensor) -> Any:
