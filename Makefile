@@ -187,6 +187,10 @@ upstream-move: ## Take the pin and the series to another commit of upstream, sta
 bench: $(VENV)/.ready ## Speed and memory, as ratios against unpatched upstream in one run
 	$(PY) -m benchmarks.run
 
+.PHONY: gpu-check
+gpu-check: $(VENV)/.ready ## What this machine's GPU makes of a group's pass: exactness, speed, memory [ARGS="--model FOLDER"]
+	$(PY) -m benchmarks.gpu_check $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.ready ## Style, types, rooms and shell checks
 	ruff check . && ruff format --check .

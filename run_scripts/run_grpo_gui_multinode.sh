@@ -13,8 +13,8 @@ export OUTPUT="${OUTPUT:-/shared/runs/gui}"             # shared folder: checkpo
 export LOGGING_DIR="${LOGGING_DIR:-$OUTPUT/logs}"       # TensorBoard events of rank 0, and each rank's output
 export ARROW_CACHE_DIR="${ARROW_CACHE_DIR:-${TMPDIR:-/tmp}/overlay-arrow}" # on the node: built once by its first process
 export MAX_PROMPT_LENGTH="${MAX_PROMPT_LENGTH:-8192}"
-export BATCH="${BATCH:-1}"
 export GENERATIONS="${GENERATIONS:-8}"
+export BATCH="${BATCH:-$GENERATIONS}"
 export METHOD="${METHOD:-llm}"                          # llm: set JUDGE_MODEL, OPENAI_API_BASE and OPENAI_API_KEY
 RDZV="${RDZV:-static}"                                  # static, or c10d for restarts of all nodes
 MAX_RESTARTS="${MAX_RESTARTS:-0}"                       # of the workers after a failure; needs RDZV=c10d

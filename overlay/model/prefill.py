@@ -28,14 +28,16 @@ def share_prefill(model: Any, features: ImageFeatures) -> None:
     @wraps(theirs)
     def generate(*args: Any, **inputs: Any) -> Any:
         given = {name: value for name, value in inputs.items() if value is not None}
-        if args or not given.keys() <= KNOWN or not _shareable(given):
+        if args or not given.keys() <= KNOWN or not _shareable(model, given):
             return theirs(*args, **inputs)
         return theirs(**_prefilled(model, features, given))
 
     model.generate = generate
 
 
-def _shareable(inputs: dict[str, Any]) -> bool:
+def _shareable(model: Any, inputs: dict[str, Any]) -> bool:
+    if model.training and model.is_gradient_checkpointing:  # it keeps no cache
+        return False
     ids, config = inputs.get("input_ids"), inputs.get("generation_config")
     if ids is None or ids.size(0) < 2 or ids.size(1) < 2 or "attention_mask" not in inputs or config is None:
         return False

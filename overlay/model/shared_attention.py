@@ -54,7 +54,11 @@ def shared_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout, scale: float | None = None
 ) -> torch.Tensor:
     """Output (1, H, T, D) for query (1, H, T, D) and key and value (1, K, T, D) of a packed row; K divides H."""
-    behind = _merged if query.device.type == "cpu" else _expanded
+    device = query.device.type
+    behind = _merged if device == "cpu" else _expanded
+    if torch.is_autocast_enabled(device):  # as it does for torch's own attention: rotary positions leave float32
+        dtype = torch.get_autocast_dtype(device)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     parts = []
     for group in layout:
         prompt, rest = slice(group.start, group.behind), slice(group.behind, group.end)

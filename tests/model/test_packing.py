@@ -92,3 +92,15 @@ def test_who_cannot_is_told_why():
     model.config.text_config.layer_types = ["full_attention", "sliding_attention"]
     assert why_not(model) == "it has sliding_attention layers"
     assert why_not(torch.nn.Linear(1, 1)) == "its positions are not M-RoPE's"
+
+
+def test_under_autocast_it_is_as_near_as_the_ordinary_pass():
+    install()
+    model = make("qwen2_5_vl")
+    inputs = batch(model, BATCHES["groups of different lengths, mixed rows"], WIDTH)
+    exact = ordinary(model, inputs, WIDTH).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        half, packed = ordinary(model, inputs, WIDTH), packed_pass(model, inputs, WIDTH)
+        packed.sum().backward()
+    assert (packed.float() - exact).abs().max() < 2 * (half.float() - exact).abs().max()
+    assert model.lm_head.weight.grad.dtype is torch.float32

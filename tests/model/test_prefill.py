@@ -53,7 +53,15 @@ def test_completions_are_the_same_for_the_same_seed(family):
     assert tokens[0] == (3, inputs["input_ids"].size(1) - 1)  # each of three prompts once
     assert tokens[1] == (6, 1)
     assert seen == [len(inputs["pixel_values"]) - 2 * 4 * (6 + 4)]  # and its images
-    # Beams and the like are the model's own.
+    # Checkpointing keeps no cache, and beams and the like are the model's own.
+    model.train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    torch.manual_seed(3)
+    own = type(model).generate(model, **inputs, generation_config=config)
+    torch.manual_seed(3)
+    assert torch.equal(model.generate(**inputs, generation_config=config), own)
+    model.gradient_checkpointing_disable()
+    model.eval()
     beams = GenerationConfig(num_beams=2, max_new_tokens=3, pad_token_id=PAD, eos_token_id=7)
     assert len(model.generate(**inputs, generation_config=beams)) == 6
 

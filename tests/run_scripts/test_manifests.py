@@ -85,7 +85,7 @@ def test_sbatch_starts_one_launcher_on_each_node(failing, status, tmp_path):
     ("variables", "message"),
     [
         ({}, "how many nodes"),
-        ({"GENERATIONS": "7"}, "= 16 is not divisible by GENERATIONS=7"),
+        ({"GENERATIONS": "7", "BATCH": "1"}, "= 16 is not divisible by GENERATIONS=7"),
         ({"MAX_RESTARTS": "2"}, "static nodes do not restart together; RDZV=c10d does"),
         ({"RDZV": "etcd"}, "RDZV=etcd is neither static nor c10d"),
     ],
