@@ -24,13 +24,14 @@ from overlay.patching.submodule import Submodule
 
 ROWS, PROMPTS, COMPLETIONS = (2, 4, 6), (300, 600, 1200), (16, 32, 64)
 LEFT_OUT = ((2, 1200, 32), (4, 600, 64), (6, 300, 16))
-# Terms of each phase: rows on a rank B, prompt length T, completion length C.
+# Terms of each phase: completions of one prompt on a rank B, prompt length T, completion length C.
 TERMS = {
-    "generation": lambda b, t, c: (1.0, b * t, c, b * c),  # prefill of B prompts; C passes over all rows
-    "reference pass": lambda b, t, c: (1.0, b * (t + c)),
-    "training pass": lambda b, t, c: (1.0, b * (t + c)),
+    "generation": lambda b, t, c: (1.0, t, c, b * c),  # prefill of the prompt; C passes over all rows
+    "reference pass": lambda b, t, c: (1.0, t, b * c),
+    "training pass": lambda b, t, c: (1.0, t, b * c),
 }
-NAMES = {"generation": "1, B T, C, B C", "reference pass": "1, B (T + C)", "training pass": "1, B (T + C)"}
+NAMES = {"generation": "1, T, C, B C", "reference pass": "1, T, B C", "training pass": "1, T, B C"}
+GENERATIONS = 8  # of a prompt, in the prediction
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,14 @@ def step_seconds(
     """Seconds of each phase of one step on `nodes` x 8 GPUs, `batch` completions on each, frozen vision tower."""
     gpus, weights = nodes * 8, 2 * cluster.parameters
     dense = cluster.flops * cluster.used
-    tokens = batch * (prompt + completion)
+    prompts = max(1, batch // GENERATIONS)  # on a GPU: fewer completions than a group still need their prompt
+    tokens = prompts * prompt + batch * completion
     # ZeRO-3: weights gathered for generation, reference, forward and backward; gradients scattered once.
     link = cluster.inside if nodes == 1 else cluster.network
     traffic = 5 * weights * (gpus - 1) / gpus / link
     answers = gpus * batch
     return {
-        "generation": 2 * cluster.parameters * batch * prompt / dense
+        "generation": 2 * cluster.parameters * prompts * prompt / dense
         + completion * weights / (cluster.memory * cluster.memory_used),
         "reference pass": 2 * cluster.parameters * tokens / dense,
         "training pass": 8 * cluster.parameters * tokens / dense,  # forward, its repetition, twice that backward
@@ -110,11 +112,11 @@ def _phases(trainer: object, rows: int, prompt: int, completion: int) -> dict[st
     trainer.num_generations = rows
     config = trainer.generation_config
     config.max_new_tokens = config.min_new_tokens = completion
-    generate = type(trainer.model).generate
+    generate = trainer.model.generate
 
     def timed(*args: object, **kwargs: object) -> object:
         start = time.perf_counter()
-        result = generate(trainer.model, *args, **kwargs)
+        result = generate(*args, **kwargs)
         seconds["generation"] += time.perf_counter() - start
         return result
 
@@ -128,6 +130,7 @@ def _phases(trainer: object, rows: int, prompt: int, completion: int) -> dict[st
     trainer.compute_loss(trainer.model, inputs).backward()
     seconds["training pass"] = time.perf_counter() - start
     del trainer._generate_and_score_completions
+    trainer.model.generate = generate
     trainer.model.zero_grad()
     return seconds
 
@@ -153,17 +156,17 @@ def main() -> None:
     print("\npredicted, not measured (assumptions: benchmarks/cost.py, Cluster), 8 GPUs a node, completion 256:")
     print(
         "nodes  batch  prompt  judge  "
-        + "  ".join(f"{phase:>14}" for phase in (*TERMS, "communication", "judge", "sum"))
+        + "  ".join(f"{phase:>14}" for phase in (*TERMS, "communication", "judge", "sum", "a completion"))
     )
     for nodes, batch, prompt, judged in (
         (1, 1, 2800, False),
-        (2, 1, 2800, True),
+        (1, 8, 2800, False),
         (5, 1, 2800, True),
-        (5, 2, 2800, True),
-        (5, 1, 8192, True),
+        (5, 8, 2800, True),
+        (5, 8, 8192, True),
     ):
         phases = step_seconds(nodes, batch, prompt, 256, judged, Cluster())
-        values = [*phases.values(), sum(phases.values())]
+        values = [*phases.values(), sum(phases.values()), sum(phases.values()) / (nodes * 8 * batch)]
         print(f"{nodes:5}  {batch:5}  {prompt:6}  {judged!s:5}  " + "  ".join(f"{v:12.2f} s" for v in values))
 
 

@@ -10,7 +10,7 @@ length. All sides train on the same rows from the same weights in this one run, 
     trl        TRL's stock GRPOTrainer
     ours/...   this project's trainers on each of them
 
-    python -m benchmarks.run group [--quick]      prints the tables and draws runs/bench/group.png
+    python -m benchmarks.run group      prints the tables and draws runs/bench/group.png
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 import torch
 from datasets import Dataset
 from PIL import Image
@@ -34,7 +35,11 @@ from overlay.patching.submodule import Submodule
 SIDES = ("upstream", "trl", "ours/vlm-r1", "ours/trl")
 PROMPTS, COMPLETION = 1, 64
 SCREEN = (28 * 16, 28 * 35)  # 560 tokens
-POINT = (8, 1400, 2)
+PICTURE = Path("runs/bench/group.png")
+LINES = {
+    "upstream": ("#b8432f", "o-"), "trl": ("#d99a2b", "s--"), "ours/vlm-r1": ("#2f6db8", "o-"),
+    "ours/trl": ("#2f9e6b", "s--"),
+}  # fmt: skip
 GROWTH = {
     "generations": [(2, 1400, 2), (4, 1400, 2), (8, 1400, 2), (16, 1400, 2)],
     "prompt tokens": [(8, 700, 1), (8, 1400, 2), (8, 2800, 4)],
@@ -221,8 +226,30 @@ def table(point: tuple[int, int, int], sides: dict[str, dict[str, Any]]) -> None
         )  # fmt: skip
 
 
-def main(quick: bool = False) -> None:
-    """Print all points."""
+def _draw(results: dict[tuple[int, int, int], dict[str, dict[str, Any]]]) -> None:
+    figure, panels = plt.subplots(2, len(GROWTH), figsize=(10, 6), squeeze=False)
+    for column, (what, points) in enumerate(GROWTH.items()):
+        across = [point[column] for point in points]
+        for line, (key, unit, scale) in enumerate((("seconds", "s", 1.0), ("added_peak", "GB", 1e9))):
+            panel = panels[line][column]
+            for side, (colour, style) in LINES.items():
+                values = [results[point][side][key] / scale for point in points]
+                panel.plot(across, values, style, color=colour, label=side)
+            panel.set_ylim(bottom=0)
+            panel.set_xticks(across)
+            panel.set_ylabel(f"{'one batch, trained on twice' if line == 0 else 'memory'}, {unit}")
+            panel.set_xlabel(what if line else "")
+            panel.spines[["top", "right"]].set_visible(False)
+    panels[0][0].legend(frameon=False)
+    figure.suptitle(f"A GRPO step at a real model's proportions: body 12 x vocabulary, completion {COMPLETION}, CPU")
+    figure.tight_layout()
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(PICTURE, dpi=110)
+    print(f"\nplot: {PICTURE}")
+
+
+def main() -> None:
+    """Print all points, and draw them."""
     with tempfile.TemporaryDirectory(prefix="bench-group-") as name:
         folder = Path(name)
         Submodule().unpack(folder / "ours-vlm-r1", "src/open-r1-multimodal/src")
@@ -231,8 +258,9 @@ def main(quick: bool = False) -> None:
         for number in range(PROMPTS):
             for n in range(4):
                 Image.effect_noise(SCREEN, 60).convert("RGB").save(folder / f"{number}-{n}.png")
-        points = [POINT] if quick else list(dict.fromkeys(p for where in GROWTH.values() for p in where))
+        points = list(dict.fromkeys(p for where in GROWTH.values() for p in where))
         results = {}
         for point in points:
             results[point] = measured(folder, point)
             table(point, results[point])
+    _draw(results)

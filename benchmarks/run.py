@@ -2,7 +2,7 @@
 
     python -m benchmarks.run [NAME ...]     (make bench)
 
-NAME: loading, preparation, logprobs, images, step, cost, judge, scoring; all by default.
+NAME: loading, preparation, logprobs, images, group, vocabulary, cost, judge, scoring; all by default.
 
 Ratios on one machine in one run hold; the seconds do not carry over to another machine.
 """
@@ -10,11 +10,11 @@ Ratios on one machine in one run hold; the seconds do not carry over to another 
 import argparse
 import sys
 
-from benchmarks import cost, images, judge, loading, logprobs, preparation, scoring, step
+from benchmarks import cost, group, images, judge, loading, logprobs, preparation, scoring, vocabulary
 
 ALL = {
     side.__name__.rpartition(".")[2]: side.main
-    for side in (loading, preparation, logprobs, images, step, cost, judge, scoring)
+    for side in (loading, preparation, logprobs, images, group, vocabulary, cost, judge, scoring)
 }
 
 

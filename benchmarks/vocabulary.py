@@ -1,10 +1,11 @@
-"""A whole GRPO step: patched VLM-R1 against upstream with only the repairs that it needs to run.
+"""What Qwen's vocabulary costs in a step: patched VLM-R1 against upstream with only the repairs that it needs to run.
 
 Generation, reference pass, rewards, policy pass, backward and optimizer on prompts with two images, with Qwen2.5's
-vocabulary on a tiny body, in fp32 on the CPU. Upstream's side has the series without its hooks, and `Repaired`. Both
-train on the same rows from the same weights.
+vocabulary on a tiny body, in fp32 on the CPU, so nearly all that is measured is the vocabulary; a step at a real
+model's proportions is `benchmarks.group`. Upstream's side has the series without its hooks, and `Repaired`. Both train
+on the same rows from the same weights.
 
-    python -m benchmarks.run step      prints the table and draws runs/bench/step.png
+    python -m benchmarks.run vocabulary      prints the table and draws runs/bench/vocabulary.png
 """
 
 import contextlib
@@ -30,7 +31,7 @@ from overlay.patching.submodule import Submodule
 VOCABULARY, COMPLETION, IMAGE_TOKENS = 151_936, 64, 400
 PROMPT, GENERATIONS, IMAGES = 2000, 4, 2
 SIZE = (28 * 16, 28 * 25)  # 400 tokens
-PICTURE = Path("runs/bench/step.png")
+PICTURE = Path("runs/bench/vocabulary.png")
 GROWTH = {  # what grows, with the rest of (prompt, generations, images)
     "prompt tokens": [(500 + 400, 4, 2), (1400, 4, 2), (2000, 4, 2)],
     "generations": [(1000, 2, 2), (1000, 4, 2), (1000, 8, 2)],
@@ -87,7 +88,7 @@ def step(*_: str) -> list[int]:
 
 
 def _measured(folder: Path, *point: int) -> dict[str, dict[str, float]]:
-    sides = {side: measure("benchmarks.step", "step", side, folder, *point) for side in ("upstream", "patched")}
+    sides = {side: measure("benchmarks.vocabulary", "step", side, folder, *point) for side in ("upstream", "patched")}
     for side in sides.values():
         side["added_peak"] = side["peak"] - side["peak_before"]
     return sides
@@ -134,7 +135,7 @@ def _model(folder: Path) -> None:
 def main() -> None:
     """Print time and memory of both sides, their ratios, and how they grow."""
     points = list(dict.fromkeys([(PROMPT, GENERATIONS, IMAGES), *(p for where in GROWTH.values() for p in where)]))
-    with tempfile.TemporaryDirectory(prefix="bench-step-") as name:
+    with tempfile.TemporaryDirectory(prefix="bench-vocabulary-") as name:
         folder = Path(name)
         Submodule().unpack(folder / "patched", "src/open-r1-multimodal/src")
         Submodule().unpack(folder / "upstream", "src/open-r1-multimodal/src", hooks=False)
