@@ -3,12 +3,15 @@
 A message is one line: what is wrong, where (file and line where there is one), what to do. Standard library only.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 
 Main = Callable[..., int]  # argv: list[str] | None = None
+ENDED = "OVERLAY_ENDED"  # variable: the launcher's file for "STATUS reason" of an end that must not be repeated
+FINAL = (2, 4)  # statuses of such ends: refused, stopped on purpose
 
 
 class UserError(Exception):
@@ -70,10 +73,10 @@ class Unanswered(UserError, RuntimeError):
 
 
 class RunStopped(UserError, SystemExit):
-    """A training run that ended early; the message says why and what to do. Python itself makes a line of it, with
-    status 1, where no command line of ours stands around it: under VLM-R1's own script."""
+    """A training run that ended early, on purpose; the message says why and what to do. Python itself makes a line of
+    it, with status 1, where nothing of ours stands around it."""
 
-    status = 1
+    status = 4
 
 
 class Finished(UserError, SystemExit):
@@ -99,7 +102,7 @@ def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:
             try:
                 return main(argv)
             except UserError as error:
-                return _tell(program, error, error.status)
+                return _refuse(program, error)
             except KeyboardInterrupt:
                 return _tell(program, "stopped", 130)
             except more as error:
@@ -120,10 +123,20 @@ def foreign_script() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise SystemExit(_tell("overlay", error, error.status)) from error
+        raise SystemExit(_refuse("overlay", error)) from error
+
+
+def _refuse(program: str, error: UserError) -> int:
+    if error.status in FINAL and os.environ.get(ENDED):
+        with suppress(OSError), open(os.environ[ENDED], "x", encoding="utf-8") as file:  # the first rank's
+            file.write(f"{error.status} {_line(error)}\n")
+    return _tell(program, error, error.status)
 
 
 def _tell(program: str, what: object, status: int) -> int:
-    text = str(what).strip() or type(what).__name__
-    print(f"{program}: {text.splitlines()[0]}", file=sys.stderr)
+    print(f"{program}: {_line(what)}", file=sys.stderr)
     return status
+
+
+def _line(what: object) -> str:
+    return (str(what).strip() or type(what).__name__).splitlines()[0]

@@ -28,7 +28,12 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 export CUDA_DEVICE_MAX_CONNECTIONS="${CUDA_DEVICE_MAX_CONNECTIONS:-1}"
 
-fail() { echo "run_grpo_gui.sh: $*" >&2; exit 2; }
+# A refusal is not to be repeated: see overlay/nodes/launch.py.
+fail() {
+  echo "run_grpo_gui.sh: $*" >&2
+  [[ -z "${OVERLAY_ENDED:-}" || -n "${DRY_RUN:-}" ]] || echo "2 run_grpo_gui.sh: $*" >"$OVERLAY_ENDED"
+  exit "${STOPPED_STATUS:-2}"
+}
 ((${NNODES:-1} * NPROC_PER_NODE * BATCH % GENERATIONS == 0)) ||
   fail "processes x batch = $((NPROC_PER_NODE * BATCH)) is not divisible by GENERATIONS=$GENERATIONS"
 if [[ -z "${DRY_RUN:-}" ]]; then
@@ -75,4 +80,5 @@ command=(
 )
 printf '%q ' "${command[@]}" >&2
 echo >&2
-[[ -n "${DRY_RUN:-}" ]] || exec "${command[@]}"
+# torchrun makes 1 of every end; this tells a stop on purpose from what is worth another start.
+[[ -n "${DRY_RUN:-}" ]] || exec python -m overlay.nodes.launch "$OUTPUT" "${command[@]}"

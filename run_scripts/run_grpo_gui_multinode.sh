@@ -29,9 +29,14 @@ export NCCL_IB_DISABLE="${NCCL_IB_DISABLE:-0}"
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
-fail() { echo "run_grpo_gui_multinode.sh: $*" >&2; exit 2; }
+# A refusal is not to be repeated: see overlay/nodes/launch.py.
+fail() {
+  echo "run_grpo_gui_multinode.sh: $*" >&2
+  [[ -z "${OVERLAY_ENDED:-}" || -n "${DRY_RUN:-}" ]] || echo "2 run_grpo_gui_multinode.sh: $*" >"$OVERLAY_ENDED"
+  exit "${STOPPED_STATUS:-2}"
+}
 
-assignments="$(python -m overlay.nodes.place)" || exit 2
+assignments="$(python -m overlay.nodes.place)" || exit "${STOPPED_STATUS:-2}"
 eval "$assignments" # NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 # torchrun reads PET_* by itself, and workers get RANK and WORLD_SIZE from it: the platform's must not reach it.
 unset RANK WORLD_SIZE "${!PET_@}"
@@ -61,7 +66,7 @@ export HF_DATASETS_CACHE="${HF_DATASETS_CACHE:-$ARROW_CACHE_DIR}"
 
 if [[ "$PREFLIGHT" != 0 && -z "${DRY_RUN:-}" ]]; then
   python -m overlay.nodes.preflight --data "$DATA" --model "$MODEL" --output "$OUTPUT" --processes "$NPROC_PER_NODE" \
-    --batch "$BATCH" --generations "$GENERATIONS" --rdzv_id "$JOB_ID" --timeout "$PREFLIGHT_TIMEOUT" || exit 1
+    --batch "$BATCH" --generations "$GENERATIONS" --rdzv_id "$JOB_ID" --timeout "$PREFLIGHT_TIMEOUT" || exit "${FAILED_STATUS:-1}"
   [[ "$PREFLIGHT" != only ]] || exit 0
 fi
 [[ -n "${DRY_RUN:-}" ]] || mkdir -p "$LOGGING_DIR"

@@ -20,6 +20,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import write_style
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
+from overlay.training import stopped
 from overlay.training.buffer import Buffer
 from overlay.training.checkpoints import Checkpoints
 from overlay.training.heartbeat import Beats, Heartbeat
@@ -190,18 +191,23 @@ class GuiTrainer(Base):
             self.buffer.load(Path(start))
         if self.record_of_run is not None:
             self.record_of_run.keep()
+        if self.args.process_index == 0:
+            stopped.forget(self.args.output_dir)
         self.stop.reason, self._rows, self._ended = None, [], False
         self.heartbeat = Heartbeat(self.args.ddp_timeout)
         self.add_callback(Beats(self.heartbeat))
         try:
             result = super().train(start, *args, **kwargs)
+            close_at_exit()
+            if self.stop.reason:
+                raise RunStopped(self.stop.reason)
+        except RunStopped as reason:
+            stopped.keep(self.args.output_dir, str(reason), self.state.global_step)
+            raise
         finally:
             self.heartbeat.stop()
             self.remove_callback(Beats)
-        close_at_exit()
-        self._ended = not self.stop.reason
-        if self.stop.reason:
-            raise RunStopped(self.stop.reason)
+        self._ended = True
         return result
 
     def beat(self, phase: str) -> None:

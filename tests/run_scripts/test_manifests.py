@@ -16,7 +16,7 @@ from tests.stock import ROOT
 
 SCRIPTS = ROOT / "run_scripts"
 READ = set(re.findall(r"\$\{?([A-Z_]+)", "".join(path.read_text() for path in SCRIPTS.glob("*.sh")))) | {
-    "NNODES", "NODE_RANK", "RANK", "MASTER_ADDR", "MASTER_PORT", "NCCL_SOCKET_IFNAME",
+    "NNODES", "NODE_RANK", "RANK", "MASTER_ADDR", "MASTER_PORT", "NCCL_SOCKET_IFNAME", "STOPPED_STATUS",
 }  # fmt: skip
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
@@ -54,23 +54,36 @@ def test_compose():
         assert any(service["environment"][name].startswith(folder) for folder in mounted)
 
 
+@pytest.fixture
+def sbatch(tmp_path):
+    """Function: slurm.sbatch with a stand-in srun, which runs the command as Slurm does: once a node, with
+    SLURM_NODEID; `first` is run instead in the first `failing` starts."""
+
+    def run(failing, first, **variables):
+        (tmp_path / "srun").write_text(
+            f"#!/bin/bash\necho >>{tmp_path}/starts\n"
+            f"[[ $(wc -l <{tmp_path}/starts) -gt {failing} ]] || {{ {first}; }}\n"
+            "while [[ $1 == --* ]]; do shift; done\n"
+            'for id in 0 1; do SLURM_NNODES=2 SLURM_NODEID=$id SLURM_JOB_NODELIST="gpu[1-2]" "$@" || exit 137; done\n'
+        )
+        (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'gpu1\\ngpu2\\n'\n")
+        (tmp_path / "make").write_text("#!/bin/sh\n")  # without building an environment
+        for name in ("srun", "scontrol", "make"):
+            (tmp_path / name).chmod(0o755)
+        return subprocess.run(
+            ["bash", str(SCRIPTS / "slurm.sbatch")], capture_output=True, text=True, cwd=tmp_path,
+            env=clean() | {"PATH": f"{tmp_path}:{PATH}", "BACKEND": "trl", "OUTPUT": str(tmp_path / "run")} | variables,
+        )  # fmt: skip
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run_scripts").symlink_to(SCRIPTS)
+    return run
+
+
 @pytest.mark.parametrize(("failing", "status"), [(0, 0), (2, 0), (3, 1)])
-def test_sbatch_starts_one_launcher_on_each_node(failing, status, tmp_path):
-    """With a stand-in srun, which runs the command as Slurm does: once a node, with SLURM_NODEID; first starts fail."""
-    (tmp_path / "srun").write_text(
-        f"#!/bin/bash\necho >>{tmp_path}/starts\n[[ $(wc -l <{tmp_path}/starts) -gt {failing} ]] || exit 1\n"
-        "while [[ $1 == --* ]]; do shift; done\n"
-        'for id in 0 1; do SLURM_NNODES=2 SLURM_NODEID=$id SLURM_JOB_NODELIST="gpu[1-2]" "$@" || exit 1; done\n'
-    )
-    (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'gpu1\\ngpu2\\n'\n")
-    # make train-multinode, without building an environment.
-    (tmp_path / "make").write_text(f"#!/bin/sh\nexec bash {SCRIPTS}/run_grpo_gui_multinode.sh\n")
-    for name in ("srun", "scontrol", "make"):
-        (tmp_path / name).chmod(0o755)
-    done = subprocess.run(
-        ["bash", str(SCRIPTS / "slurm.sbatch")], capture_output=True, text=True, cwd=ROOT,
-        env=clean() | {"PATH": f"{tmp_path}:{PATH}", "DRY_RUN": "1", "BACKEND": "trl"},
-    )  # fmt: skip
+def test_sbatch_starts_one_launcher_on_each_node(failing, status, sbatch):
+    """The first starts fail, as torchrun does."""
+    done = sbatch(failing, "exit 1", DRY_RUN="1")
     assert done.returncode == status, done.stderr
     assert done.stderr.count("of 3 failed") == failing
     if status:
@@ -79,6 +92,39 @@ def test_sbatch_starts_one_launcher_on_each_node(failing, status, tmp_path):
     assert [line[line.index("--node_rank") + 1] for line in lines] == ["0", "1"]
     assert all(line[line.index("--master_addr") + 1] == "gpu1" for line in lines)
     assert all(line[line.index("--nnodes") + 1] == "2" for line in lines)
+
+
+def test_sbatch_does_not_repeat_an_end_on_purpose(sbatch, tmp_path):
+    """One node says so, in whatever status Slurm makes of the node that it killed for that."""
+    stop = f'echo \'{{"reason": "the loss is nan"}}\' >{tmp_path}/run/stopped.json; exit 137'
+    done = sbatch(3, stop)
+    assert (done.returncode, (tmp_path / "starts").read_text()) == (4, "\n")
+    assert "stopped on purpose" in done.stderr
+    assert "the loss is nan" in done.stderr
+    (tmp_path / "run" / "stopped.json").unlink()
+    (tmp_path / "starts").unlink()
+    done = sbatch(0, ":", GENERATIONS="7")
+    assert (done.returncode, (tmp_path / "starts").read_text()) == (2, "\n"), done.stderr
+    assert "slurm.sbatch: refused: 2 run_grpo_gui_multinode.sh: nodes x processes x batch" in done.stderr
+
+
+def test_what_a_platform_hears():
+    """PyTorchJob restarts a pod that ends with 128 or more, compose one that ends with anything but 0."""
+    job = yaml.safe_load((SCRIPTS / "pytorchjob.yaml").read_text())["spec"]["pytorchReplicaSpecs"]
+    for spec in job.values():
+        variables = {entry["name"]: entry["value"] for entry in spec["template"]["spec"]["containers"][0]["env"]}
+        assert (spec["restartPolicy"], int(variables["FAILED_STATUS"]) >= 128) == ("ExitCode", True)
+    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]["train"]
+    assert compose["restart"].startswith("on-failure")
+    for settings, statuses in ((compose["environment"], (0, 0)), ({"FAILED_STATUS": "138"}, (2, 1))):
+        place = {"NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "PREFLIGHT_TIMEOUT": "1"}
+        own = {name: str(value) for name, value in settings.items() if name.endswith("_STATUS")}
+        for changed, status in (({"GENERATIONS": "7"}, statuses[0]), ({"NNODES": "x"}, statuses[0])):
+            done = subprocess.run(
+                ["bash", str(SCRIPTS / "run_grpo_gui_multinode.sh")], capture_output=True, text=True,
+                env=clean() | {"DRY_RUN": "1", "BACKEND": "trl"} | place | own | changed,
+            )  # fmt: skip
+            assert done.returncode == status, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from overlay.settings import DataArguments, JudgeArguments
 from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
 from overlay.training.style import style_of_run
+from overlay.training.stopped import not_again
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
 
@@ -66,6 +67,7 @@ def mapping(flag: str, value: Any) -> dict[str, Any]:
 def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judge: JudgeArguments) -> GuiGRPOTrainer:
     """Train; returns the trainer. Raises SettingError or DataError before the model loads, RunStopped when the run had
     to end early."""
+    not_again(str(args.output_dir))
     refuse("trl", data, args, model)
     select_rewards(data.reward_funcs)
     name = model.model_name_or_path

@@ -41,10 +41,12 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.training.identity import RunRecord, settings_of
     from overlay.training.judge_watch import judge_for
     from overlay.training.style import style_of_run
+    from overlay.training.stopped import not_again
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
     pixels = script_args.min_pixels, script_args.max_pixels
     with foreign_script():
+        not_again(training_args.output_dir)
         refuse("vlm-r1", script_args, training_args, model_args)
         own = training_args.process_index == 0
         style = style_of_run(script_args, model_args.model_name_or_path, question_template, own)
