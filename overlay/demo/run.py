@@ -9,7 +9,6 @@ when the held-out score did not rise.
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -36,6 +35,7 @@ from overlay.patching.submodule import Submodule
 from overlay.prompt.style_file import read_style, write_style
 from overlay.prompt.template import load_template
 from overlay.rewards.action import gui_action_reward
+from overlay.training import log_file
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ROOT / "data_prep" / "miniwob" / "tasks"
@@ -114,11 +114,10 @@ def figures(answers: list[str], solutions: list[str]) -> dict[str, Metric]:
     return {**measure(answers, solutions), "mean_reward": Metric(sum(rewards) / len(rewards), len(rewards))}
 
 
-def reward_curve(folder: Path, steps: int) -> list[tuple[int, float]]:
+def reward_curve(folder: Path) -> list[tuple[int, float]]:
     """(step, mean accuracy reward) of a finished run, from the trainer's own log. The trainers name it differently."""
-    log = json.loads((folder / f"checkpoint-{steps}" / "trainer_state.json").read_text())["log_history"]
     names = ("rewards/accuracy_reward/mean", "rewards/accuracy_reward")
-    return [(entry["step"], entry[name]) for entry in log for name in names if name in entry]
+    return [(entry["step"], entry[name]) for entry in log_file.read(folder) for name in names if name in entry]
 
 
 def without_a_model(rows: Dataset) -> dict[str, dict[str, Metric]]:
@@ -153,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"GRPO, seed {seed} ({seed + 1} of {args.seeds})", file=sys.stderr)
         folder = train(args.out, model, seed, args.steps, args.backend)
         answers, after = answered(folder, heldout, f"seed {seed}")
-        seeds.append({"seed": seed, "answers": answers, "after": after, "curve": reward_curve(folder, args.steps)})
+        seeds.append({"seed": seed, "answers": answers, "after": after, "curve": reward_curve(folder)})
     rises = {
         name: difference([run["after"][name].value - before[name].value for run in seeds])
         for name in ("step_success_rate", "mean_reward")

@@ -8,6 +8,7 @@ last checkpoint. Where a platform has a rule of its own for statuses, STOPPED_ST
 for the others. Starting it is the user's word that a stop's reason is mended.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 
 from overlay.errors import ENDED, FINAL, RunStopped, SettingError, command
 from overlay.training import stopped
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def status_of(torchrun: int, told: str, stop: dict | None) -> tuple[int, str]:
@@ -40,8 +43,12 @@ def for_platform(status: int) -> int:
 
 
 def run(line: list[str], ended: Path) -> int:
-    """torchrun's status. Signals that end a job reach it; a terminal's Ctrl-C reaches it without us."""
-    process = subprocess.Popen(line, env=os.environ | {ENDED: str(ended)})
+    """torchrun's status. Signals that end a job reach it, SIGKILL too, as SIGTERM; a terminal's Ctrl-C reaches it
+    without us."""
+    libc = ctypes.CDLL(None)
+    process = subprocess.Popen(
+        line, env=os.environ | {ENDED: str(ended)}, preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    )
     handlers = {number: lambda number, frame: process.send_signal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     handlers[signal.SIGINT] = lambda number, frame: None
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

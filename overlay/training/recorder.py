@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from overlay.errors import SettingError
 from overlay.training.rollout_file import clean
 
 Scores = list[float | None]
@@ -49,13 +50,21 @@ class Recorder:
         self.scores, self._weighted = {}, {}
 
     def wrapped(self, rewards: list[Any]) -> list[Any]:
-        """The rewards with functions recorded; models and their paths stay (see `watch`)."""
+        """The rewards with functions recorded; models and their paths stay (see `watch`). SettingError when two have
+        one name: both trainers would log them as one."""
+        names = [_name(each) for each in rewards]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise SettingError(
+                f"--reward_funcs: two rewards are logged as {twice[0]!r}: name each once (its part of the total is "
+                "--reward_weights), and give models folders of different names"
+            )
         models = (str, torch.nn.Module)
         return [each if isinstance(each, models) else self._function(n, each) for n, each in enumerate(rewards)]
 
     def watch(self, index: int, model: Any) -> None:
         """Record what a reward model (one logit a row) gives."""
-        name = model.config._name_or_path.split("/")[-1]
+        name = _name(model)
 
         def hook(module: torch.nn.Module, inputs: tuple, output: Any) -> Any:
             self._note(index, name, [clean(score) for score in output.logits[:, 0].float().tolist()])
@@ -90,3 +99,11 @@ class Recorder:
         weight, missing = self.weights[index] if self.weights else 1.0, float("nan") if needed else 0.0
         self.scores[name] = scores
         self._weighted[index] = [missing if score is None else weight * score for score in scores]
+
+
+def _name(reward: Any) -> str:
+    """What the trainers log a reward as: its function's name, or the last part of its model's path."""
+    if isinstance(reward, str):
+        return reward.split("/")[-1]
+    path = getattr(getattr(reward, "config", None), "_name_or_path", None)
+    return reward.__name__ if path is None else path.split("/")[-1]

@@ -26,6 +26,7 @@ from overlay.training.checkpoints import Checkpoints
 from overlay.training.heartbeat import Beats, Heartbeat
 from overlay.training.identity import RunRecord
 from overlay.training.judge_watch import JudgeWatch
+from overlay.training.log_file import LogFile
 from overlay.training.precision import check_precision
 from overlay.training.rates import Rates, not_repeated
 from overlay.training.recorder import HandOver, Recorder, statistics
@@ -74,6 +75,7 @@ class GuiTrainer(Base):
         self.style = style
         self.checkpoints.additions += [self.buffer.save, self.write_style]
         self.add_callback(self.stop)
+        self.add_callback(LogFile(self.args.output_dir))
         self.rates = Rates(self._gathered)
         self._rows: list[dict[str, Any]] = []
         megabytes = self.options.rollout_log_mb

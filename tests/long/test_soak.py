@@ -1,6 +1,5 @@
 """Long proofs: a run of several epochs that is killed again and again, and many clean ends. `make test-long`."""
 
-import json
 import os
 import random
 import signal
@@ -13,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from overlay.training import log_file
 from overlay.training.checkpoints import last_checkpoint
 from tests.stock import ROOT, stock_command
 
@@ -52,8 +52,7 @@ def start(request, forks, line, upstream, tiny_model_dir, demo_rows, reward_mode
 
 
 def history(folder):
-    state = json.loads((Path(last_checkpoint(str(folder))) / "trainer_state.json").read_text())
-    return [(e["step"], e["loss"], e["kl"], e["grad_norm"]) for e in state["log_history"] if "loss" in e]
+    return [(e["step"], e["loss"], e["kl"], e["grad_norm"]) for e in log_file.read(folder) if "loss" in e]
 
 
 @pytest.mark.timeout(5400)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -119,6 +120,19 @@ def test_a_jobs_end_reaches_torchrun(number, tmp_path):
     assert signal.getsignal(number) == before
 
 
+def test_a_killed_launcher_takes_torchrun_along(tmp_path):
+    ready = tmp_path / "ready"
+    script = f"import os, time; open({str(ready)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    line = [sys.executable, "-m", "overlay.nodes.launch", str(tmp_path), sys.executable, "-c", script]
+    process = subprocess.Popen(line, cwd=ROOT)
+    while not ready.exists() or not ready.read_text():
+        time.sleep(0.01)
+    handle = os.pidfd_open(int(ready.read_text()))
+    process.kill()
+    process.wait()
+    assert select.select([handle], [], [], 30)[0]  # it has ended
+
+
 @pytest.mark.integration
 @pytest.mark.slow
 def test_torchrun_with_restarts_stops_once(flags, tmp_path):
@@ -128,11 +142,14 @@ def test_torchrun_with_restarts_stops_once(flags, tmp_path):
         reward_method="llm", judge_model="nobody", judge_retries=0, judge_max_failure=0, reward_funcs="accuracy",
         max_steps=2,
     )  # fmt: skip
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "1", "--max_restarts", "3"]
+    torchrun = [
+        str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "1", "--max_restarts", "3",
+        "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0",
+    ]  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "overlay.nodes.launch", str(tmp_path / "run"), *torchrun, "--master_port", "0",
+        [sys.executable, "-m", "overlay.nodes.launch", str(tmp_path / "run"), *torchrun,
          "-m", "overlay.backends.trl.train", *line],
-        capture_output=True, text=True, cwd=ROOT, timeout=300,
+        capture_output=True, text=True, cwd=ROOT, timeout=150,
         env=os.environ | {"OPENAI_API_BASE": "http://127.0.0.1:1/v1", "OPENAI_API_KEY": "none", "OMP_NUM_THREADS": "1",
                           "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip

@@ -103,6 +103,19 @@ def test_vlm_r1_weighs_alike(vlm_r1_trainer, reward_model):
 
 
 @pytest.mark.integration
+def test_two_rewards_of_one_name_are_refused(vlm_r1_trainer, trl_run, reward_model, copy_of):
+    """Both trainers would log them as one."""
+    again = copy_of(reward_model.parent, "elsewhere") / reward_model.name
+    for twice in (["format", "format"], [f"{reward_model}", f"{again}"]):
+        with pytest.raises(SettingError, match=r"--reward_funcs: two rewards are logged as '(format_)?reward'"):
+            trl_run(reward_funcs=twice)
+    with pytest.raises(SettingError, match="two rewards are logged as 'letters'"):
+        vlm_r1_trainer([letters, letters])
+    with pytest.raises(SettingError, match="two rewards are logged as 'reward'"):
+        vlm_r1_trainer([letters, f"{reward_model}", f"{again}"])
+
+
+@pytest.mark.integration
 def test_wrong_number_of_weights_is_one_line(vlm_r1_trainer, trl_run):
     with pytest.raises(SettingError, match="1 weights for 2 --reward_funcs"):
         vlm_r1_trainer([letters, gaps], reward_weights=[1.0])

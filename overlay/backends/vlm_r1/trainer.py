@@ -21,6 +21,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from trl.models import prepare_deepspeed
 from trl.trainer.callbacks import SyncRefModelCallback
 
+from overlay.backends.vlm_r1.logprobs import by_chunks, instead_of_logits
 from overlay.backends.vlm_r1.losses import reduce_loss
 from overlay.backends.vlm_r1.module import PROMPT_LENGTH
 from overlay.backends.vlm_r1.repairs import Repaired, over_completion
@@ -35,7 +36,6 @@ from overlay.training.trainer import GuiTrainer
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "cache_implementation")
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-TOGETHER = 256  # tokens
 REPLACED = ("_get_per_token_logps", "_generate_and_score_completions", "_get_train_sampler", "compute_loss", "log")
 
 
@@ -145,25 +145,31 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         """Log-probabilities (B, L - 1) of each next token at the sampling temperature; exact for the completion, 0
         for the prompt.
 
-        The caller reads the completion's part only. Keeping just its logits saves the vocabulary-sized matrix of
-        a long prompt; gather - logsumexp saves the copy that log_softmax makes.
+        The caller reads the completion's part only, so only its logits are made, and not all of them at once.
         """
-        inputs = over_completion(inputs, input_ids.size(1))
-        kept = input_ids.size(1) - prompt_length
+        kept, inputs = input_ids.size(1) - prompt_length, over_completion(inputs, input_ids.size(1))
+        before = (prompt_length - 1, 0)
         if self.shared.takes(inputs):
             packed = self.shared.rows(input_ids, attention_mask, kept, inputs).pack()
             scored = (packed.labels[0, 1:] != IGNORED).nonzero()[:, 0]
+            places = torch.cat([scored, scored.new_zeros(1)])  # the last one's successor is not asked for
             with self.shared.images(model, packed) as images:
-                logits = model(**packed.inputs, **images, logits_to_keep=scored).logits[0]
-            own = _log_probs(logits, packed.labels[0, 1:][scored], self.args.temperature)
-            return pad(packed.spread(own, len(input_ids), kept), (prompt_length - 1, 0))
+                given = {**packed.inputs, **images, "logits_to_keep": places}
+                found = self._scores(model, given, packed.labels[:, 1:][:, scored])[0]
+            return pad(packed.spread(found, len(input_ids), kept), before)
+        inputs |= {"input_ids": input_ids, "attention_mask": attention_mask}
         if "logits_to_keep" in _forward_parameters(self.accelerator.unwrap_model(model)):
-            logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept + 1, **inputs).logits
-        else:
-            logits = model(input_ids=input_ids, attention_mask=attention_mask, **inputs).logits[:, -kept - 1 :]
-        targets = input_ids[:, -kept:]
-        rows = [_log_probs(row, ids, self.args.temperature) for row, ids in zip(logits[:, :-1], targets, strict=True)]
-        return pad(torch.stack(rows), (prompt_length - 1, 0))
+            inputs["logits_to_keep"] = kept + 1
+        return pad(self._scores(model, inputs, input_ids[:, -kept:]), before)
+
+    def _scores(self, model: torch.nn.Module, inputs: dict[str, Any], targets: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (B, C) of `targets` (B, C), which follow the last tokens but one that are kept."""
+        head = getattr(self.accelerator.unwrap_model(model), "get_output_embeddings", lambda: None)()
+        if head is None:
+            logits = model(**inputs).logits[:, -targets.size(1) - 1 : -1]
+            return by_chunks(lambda part: part, logits, targets, self.args.temperature)
+        with instead_of_logits(head, targets, self.args.temperature):
+            return model(**inputs).logits[..., 0]
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: list[dict[str, Any]], prediction_loss_only: bool, ignore_keys: Any = None
@@ -201,15 +207,6 @@ def print_completions(records: list[dict[str, Any]]) -> None:
         figures = ["none" if score is None else f"{score:.2f}" for score in [*scores, record["advantage"]]]
         table.add_row(Path(record["source"]).name, Text(record["completion"]), *figures)
     Console(width=160).print(table)
-
-
-def _log_probs(logits: torch.Tensor, ids: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Log-probabilities (N) of tokens by their logits (N, V), some at a time, which keeps the peak low."""
-    parts = []
-    for part, own in zip(logits.split(TOGETHER), ids.split(TOGETHER), strict=True):
-        part = part.float() / temperature
-        parts.append(part.gather(1, own[:, None])[:, 0] - part.logsumexp(-1))
-    return torch.cat(parts)
 
 
 def _forward_parameters(model: Any) -> set[str]:
