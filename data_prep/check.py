@@ -26,7 +26,7 @@ from overlay.action.completion import load_json
 from overlay.data.images import check_image
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import KEYS, RowError, parse_row
-from overlay.errors import DataError, command
+from overlay.errors import DataError, command, shortened
 from overlay.rewards.accuracy import METHODS
 
 SHOWN = 20
@@ -182,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
         for budget in BUDGETS:
             print(f"  {bisect_right(lengths, budget):>9,}  {budget}")
     for number, reason in tally.problems[:SHOWN]:
-        print(f"{args.data}:{number}: {reason}", file=sys.stderr)
+        print(shortened(f"{args.data}:{number}: {reason}"), file=sys.stderr)
     if tally.problems or not tally.rows:
         what = f"{len(tally.problems)} problems" if tally.rows else "no rows"
         print(f"{args.data}: {what}", file=sys.stderr)

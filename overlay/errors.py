@@ -11,6 +11,7 @@ from functools import wraps
 
 Main = Callable[..., int]  # argv: list[str] | None = None
 ENDED = "OVERLAY_ENDED"  # variable: the launcher's file for "STATUS reason" of an end that must not be repeated
+LONGEST = 2000  # characters of a line
 FINAL = (2, 4)  # statuses of such ends: refused, stopped on purpose
 
 
@@ -118,10 +119,13 @@ def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:
 
 
 @contextmanager
-def foreign_script() -> Iterator[None]:
-    """Under a script that is not ours (VLM-R1's): a UserError ends the process with its one line and its status."""
+def foreign_script(*more: type[Exception]) -> Iterator[None]:
+    """Under a script that is not ours (VLM-R1's): a UserError, or one of `more`, ends the process with its one line and
+    its status."""
     try:
         yield
+    except more as error:
+        raise SystemExit(_tell("overlay", error, 2)) from error
     except UserError as error:
         raise SystemExit(_refuse("overlay", error)) from error
 
@@ -138,5 +142,10 @@ def _tell(program: str, what: object, status: int) -> int:
     return status
 
 
+def shortened(line: str) -> str:
+    """A line as people can read it: it may quote a data file's text, of whatever length."""
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+
+
 def _line(what: object) -> str:
-    return (str(what).strip() or type(what).__name__).splitlines()[0]
+    return shortened((str(what).strip() or type(what).__name__).splitlines()[0])

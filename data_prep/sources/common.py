@@ -26,7 +26,7 @@ POINT = 0.06  # of each side: the box of a point around which no element is know
 LARGEST = 0.25  # of the screen: an element that is larger says nothing about a point in it
 SCROLLED = 0.4  # of a side: how far the finger of a scroll moves
 SHOWN = 20  # broken episodes named on standard error
-BROKEN = (SourceError, KeyError, IndexError, TypeError, ValueError, AttributeError)
+BROKEN = (SourceError, KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class Said(NamedTuple):
@@ -191,7 +191,7 @@ def read_json(file: Path) -> Any:
     """A JSON file's content. Raises SourceError."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SourceError(f"{file}: {error}") from error
 
 

@@ -8,6 +8,7 @@ high byte. An image that cannot be read is a DataError that says what is wrong w
 
 import base64
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ SIDEWAYS = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
 class WrongShape(ValueError):
-    """An image that decodes and that a model's processor refuses."""
+    """An image that decodes and that a model's processor refuses, or a path that is no file's."""
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -83,6 +84,13 @@ def wrong_with(error: Exception) -> str:
     return f"image does not decode: {error}"
 
 
+def _regular(path: str | os.PathLike) -> str | os.PathLike:
+    """The path of a regular file, links followed: opening a pipe would wait for ever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise WrongShape("not a file")
+    return path
+
+
 @contextmanager
 def _named(path: str | os.PathLike, source: str) -> Iterator[None]:
     try:
@@ -100,7 +108,7 @@ def fitting(size: tuple[int, int]) -> tuple[int, int]:
 
 @lru_cache(maxsize=65536)
 def _header_size(path: str, _written: int) -> tuple[int, int]:
-    with Image.open(path) as image:
+    with Image.open(_regular(path)) as image:
         return fitting(upright(image))
 
 
@@ -122,7 +130,7 @@ def open_image(path: str | os.PathLike, source: str = "", max_pixels: int = 0) -
     """RGB image of a file, resized as the processor would under `max_pixels` where its row has a limit of its own.
     Raises DataError."""
     with _named(path, source):
-        with Image.open(path) as image:
+        with Image.open(_regular(path)) as image:
             whole = rgb(image)
         if not max_pixels:
             return whole
@@ -151,7 +159,7 @@ def open_images(rows: list[dict[str, Any]], key: str = "image") -> None:
 def check_image(path: str | os.PathLike, decode: bool) -> tuple[tuple[int, int] | None, str]:
     """((width, height) in pixels, "") or (None, what is wrong). Reads the header only, all pixels with `decode`."""
     try:
-        with Image.open(path) as image:
+        with Image.open(_regular(path)) as image:
             size = fitting(upright(image))
             if decode:
                 image.load()
@@ -183,7 +191,7 @@ def identified(data: bytes) -> Encoded:
 def read_png_or_jpeg(path: str | os.PathLike, source: str = "") -> Encoded:
     """An image file as every program reads it alike. Raises DataError."""
     with _named(path, source):
-        return png_or_jpeg(identified(Path(path).read_bytes()))
+        return png_or_jpeg(identified(Path(_regular(path)).read_bytes()))
 
 
 def png_or_jpeg(image: Encoded) -> Encoded:

@@ -9,6 +9,7 @@ input embedding unties the two, since only one of them was trained.
 import argparse
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ def merge(adapter: Path, base: str | None = None) -> Any:
     base = base or PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path
     if not base:
         raise SettingError(f"{adapter} names no base model; give it with --base")
-    model = AutoModelForImageTextToText.from_pretrained(base, dtype="auto")
+    model = AutoModelForImageTextToText.from_pretrained(base, dtype="auto", trust_remote_code=False)
     adapted = PeftModel.from_pretrained(model, adapter)
     head = getattr(model.get_output_embeddings(), "base_layer", None)
     if head is not None and head.weight is model.get_input_embeddings().weight:
@@ -34,7 +35,7 @@ def merge(adapter: Path, base: str | None = None) -> Any:
     return adapted.merge_and_unload()
 
 
-@command("merge", OSError, ValueError)
+@command("merge", OSError, ValueError, UnpicklingError)
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("adapter", type=Path, help="folder with adapter_model.safetensors")
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         raise SettingError(f"{args.out} is there already; choose another folder")
     aside = args.out.with_name(args.out.name + ".tmp")
     merge(args.adapter, args.base).save_pretrained(aside)
-    AutoProcessor.from_pretrained(args.adapter).save_pretrained(aside)
+    AutoProcessor.from_pretrained(args.adapter, trust_remote_code=False).save_pretrained(aside)
     style = read_style(args.adapter)
     if style is not None:
         write_style(style, aside)

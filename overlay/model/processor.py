@@ -17,23 +17,40 @@ from overlay.errors import SettingError, command
 from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
 
 
-def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | None = None) -> ProcessorMixin:
+def load_processor(
+    model: str, min_pixels: int | None = None, max_pixels: int | None = None, trusted: bool = False
+) -> ProcessorMixin:
     """Processor of a model folder or hub name, padding on the left.
 
     The limits, in pixels of an image, replace the model's own where given; they are saved with the processor, so a
-    checkpoint carries them. Raises OSError or ValueError when there is no such model.
+    checkpoint carries them. Python that comes with the model runs when it is `trusted`. Raises OSError or ValueError
+    when there is no such model.
     """
-    processor = AutoProcessor.from_pretrained(model, padding_side="left")
+    processor = AutoProcessor.from_pretrained(model, padding_side="left", trust_remote_code=trusted)
     limit_pixels(processor, min_pixels, max_pixels)
     return processor
 
 
-def training_processor(model: str, min_pixels: int, max_pixels: int) -> ProcessorMixin:
-    """The same for a training's flags. SettingError when there is no such model."""
+def training_processor(model: str, min_pixels: int, max_pixels: int, trusted: bool = False) -> ProcessorMixin:
+    """The same for a training's flags. SettingError when there is no such model, or it cannot make prompts."""
     try:
-        return load_processor(model, min_pixels, max_pixels)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"--model_name_or_path {model}: {str(error).splitlines()[0]}") from error
+        processor = load_processor(model, min_pixels, max_pixels, trusted)
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingError(
+            f"--model_name_or_path {model}: {(str(error).strip() or 'no processor').splitlines()[0]}"
+        ) from error
+    missing = [
+        what
+        for what, there in (
+            ("image processor", getattr(processor, "image_processor", None)),
+            ("chat template", getattr(processor, "chat_template", None)),
+            ("padding token", getattr(getattr(processor, "tokenizer", processor), "pad_token", None)),
+        )
+        if not there
+    ]
+    if missing:
+        raise SettingError(f"--model_name_or_path {model}: its processor has no {', no '.join(missing)}")
+    return processor
 
 
 def limit_pixels(processor: ProcessorMixin, min_pixels: int | None, max_pixels: int | None) -> None:
@@ -41,7 +58,7 @@ def limit_pixels(processor: ProcessorMixin, min_pixels: int | None, max_pixels: 
 
     Processors before transformers 5 know no other way, and are left alone.
     """
-    own = processor.image_processor.size
+    own = getattr(getattr(processor, "image_processor", None), "size", {})
     if "longest_edge" not in own:
         return
     processor.image_processor.size = type(own)(

@@ -68,6 +68,8 @@ def step_input(problem: str) -> tuple[str, dict[str, Any]]:
         try:
             value = json.loads(problem[start:])
             return (problem[:start], value) if isinstance(value, dict) else (problem, {})
+        except RecursionError:  # it nests without end
+            return problem, {}
         except ValueError:
             start = problem.find('{"', start + 1)
     return problem, {}

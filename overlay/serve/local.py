@@ -12,6 +12,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from datasets import Dataset
@@ -49,7 +50,7 @@ def question_rows(paths: list[str], question: str) -> Dataset:
     return Dataset.from_list([row | {"accu_reward_method": "default"}])
 
 
-@command("local", OSError, ValueError, IndexError)
+@command("local", OSError, ValueError, IndexError, UnpicklingError)
 def main(argv: list[str] | None = None) -> int:
     """Answer, print and draw what the command line asks for."""
     parser = argparse.ArgumentParser(description="Answer with a model folder on this machine.")
@@ -85,7 +86,8 @@ def answer(args: argparse.Namespace) -> None:
         rows = question_rows(args.image, REFER.format(args.refer) if args.refer else args.question)
         style = PromptStyle(space=style.space)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForImageTextToText.from_pretrained(args.model, dtype="auto" if device == "cuda" else None)
+    dtype = "auto" if device == "cuda" else None
+    model = AutoModelForImageTextToText.from_pretrained(args.model, dtype=dtype, trust_remote_code=False)
     model.to(device)  # pyright: ignore[reportArgumentType] its decorator hides `self`
     texts = complete(model, processor, rows, style, args.batch, args.max_tokens, args.temperature, progress="answers")
     if args.out:

@@ -7,19 +7,33 @@ not. Here they are written into `.saving` and renamed when every rank is done; o
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 from safetensors import SafetensorError
 from transformers import TrainerState, TrainingArguments, trainer_utils
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
-from overlay.errors import RunStopped
+from overlay.errors import RunStopped, SettingError
 
 ASIDE = ".saving"
 PARTS = "overlay_state.json"  # in a checkpoint: state of the parts below, by name
 FULL, LEFT = "No space left on device", 1 << 20  # bytes
+
+
+@contextmanager
+def readable(checkpoint: str | None) -> Iterator[None]:
+    """SettingError for a checkpoint whose files hold anything but tensors and plain values: loading runs none of it."""
+    try:
+        yield
+    except UnpicklingError as error:
+        raise SettingError(
+            f"{checkpoint} cannot be read, it is damaged or holds what no checkpoint of ours does: go on from another "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 class Stateful(Protocol):

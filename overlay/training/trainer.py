@@ -22,12 +22,12 @@ from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training import stopped
 from overlay.training.buffer import Buffer
-from overlay.training.checkpoints import Checkpoints
+from overlay.training.checkpoints import Checkpoints, readable
 from overlay.training.heartbeat import Beats, Heartbeat
 from overlay.training.identity import RunRecord
 from overlay.training.judge_watch import JudgeWatch
 from overlay.training.log_file import LogFile
-from overlay.training.precision import check_precision
+from overlay.training.precision import check_precision, keeps_masters
 from overlay.training.rates import Rates, not_repeated
 from overlay.training.recorder import HandOver, Recorder, statistics
 from overlay.training.reference import KeepReference
@@ -65,7 +65,7 @@ class GuiTrainer(Base):
         self.record_of_run, self._ended = record_of_run, False
         self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
         super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
-        check_precision(self.model, self.is_deepspeed_enabled or self.is_fsdp_enabled)
+        check_precision(self.model, keeps_masters(self))
         for index, model in enumerate(self.reward_funcs):
             if isinstance(model, torch.nn.Module):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
@@ -190,7 +190,8 @@ class GuiTrainer(Base):
         """Train as the base does, from where `Checkpoints.start` says; raises RunStopped when the run was stopped."""
         start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
         if start:
-            self.buffer.load(Path(start))
+            with readable(start):
+                self.buffer.load(Path(start))
         if self.record_of_run is not None:
             self.record_of_run.keep()
         if self.args.process_index == 0:
@@ -199,7 +200,8 @@ class GuiTrainer(Base):
         self.heartbeat = Heartbeat(self.args.ddp_timeout)
         self.add_callback(Beats(self.heartbeat))
         try:
-            result = super().train(start, *args, **kwargs)
+            with readable(start):
+                result = super().train(start, *args, **kwargs)
             close_at_exit()
             if self.stop.reason:
                 raise RunStopped(self.stop.reason)

@@ -55,7 +55,7 @@ def test_the_class_is_that_of_the_config(qwen, tmp_path):
         qwen.get_model_class(model_folder(tmp_path / "run1", "qwen2_5_vl"), {})
     settings = {"use_cache": False, "torch_dtype": "float32"}
     assert Module(qwen).get_model_class(folder, settings) is Qwen2_5_VLForConditionalGeneration
-    assert settings == {"torch_dtype": "float32"}
+    assert settings == {"torch_dtype": "float32", "trust_remote_code": False}
     with pytest.raises(ValueError, match="Unsupported model: qwen3_vl"):
         Module(qwen).get_model_class(model_folder(tmp_path / "Qwen2.5-VL", "qwen3_vl"), {})
 
@@ -161,8 +161,6 @@ def test_the_module_is_chosen_by_the_models_type(script, tmp_path):
     assert theirs(named).__name__ == "InvernVLModule"
     assert [script.get_vlm_module(path).__name__ for path in (named, plain)] == ["Qwen2VLModule"] * 2
     assert script.get_vlm_module(model_folder(tmp_path / "qwen", "glm4v")).__name__ == "GLMVModule"
-    with pytest.raises(ValueError, match="Unsupported model: llama"):
-        script.get_vlm_module(model_folder(tmp_path / "qwen-too", "llama"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A step at the launcher's learning rate changes the weights, or the run is refused."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.trl.train import train
 from overlay.errors import SettingError
 from overlay.rewards import REWARDS
-from overlay.training.precision import check_precision
+from overlay.training.precision import check_precision, keeps_masters
 
 RATE = 1e-6
 
@@ -38,10 +39,20 @@ def test_why_16_bits_are_not_enough():
 
 def test_16_bit_weights_need_someone_who_keeps_32():
     model = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
-    with pytest.raises(SettingError, match=r"trainable weights in bfloat16 without DeepSpeed: .*--dtype float32"):
+    with pytest.raises(SettingError, match=r"trainable weights in bfloat16 without DeepSpeed or FSDP.*--dtype float32"):
         check_precision(model, keeps_masters=False)
     check_precision(model, keeps_masters=True)
     check_precision(model.requires_grad_(False), keeps_masters=False)  # under a 32-bit adapter, say
+
+
+@pytest.mark.parametrize(
+    ("deepspeed", "fsdp", "mixed", "keeps"),
+    [(True, False, "no", True), (False, True, "bf16", True), (False, True, "no", False), (False, False, "bf16", False)],
+)
+def test_who_keeps_32_bits(deepspeed, fsdp, mixed, keeps):
+    accelerator = SimpleNamespace(mixed_precision=mixed)
+    trainer = SimpleNamespace(is_deepspeed_enabled=deepspeed, is_fsdp_enabled=fsdp, accelerator=accelerator)
+    assert keeps_masters(trainer) == keeps
 
 
 @pytest.mark.integration

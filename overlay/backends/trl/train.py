@@ -9,6 +9,7 @@ the flags, which are VLM-R1's. A run whose output_dir holds a checkpoint goes on
 
 import sys
 from functools import cache, partial
+from pickle import UnpicklingError
 from typing import Any
 
 from peft import LoraConfig
@@ -19,6 +20,7 @@ from overlay.backends.trl.trainer import GuiGRPOTrainer
 from overlay.backends.trl.vllm_agreement import check_pixels, without_image_tokens
 from overlay.data.splits import prepare
 from overlay.errors import SettingError, command
+from overlay.model.folder import check_model
 from overlay.model.processor import training_processor
 from overlay.model.vision import VISION
 from overlay.refused import refuse
@@ -28,8 +30,8 @@ from overlay.rewards.judge.client import Judge
 from overlay.settings import DataArguments, JudgeArguments
 from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
-from overlay.training.style import style_of_run
 from overlay.training.stopped import not_again
+from overlay.training.style import style_of_run
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
 
@@ -73,7 +75,9 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     name = model.model_name_or_path
     if not name:
         raise SettingError("--model_name_or_path is missing: give a model folder or hub name")
-    processor = cache(partial(training_processor, name, data.min_pixels, data.max_pixels))
+    check_model(name, args.trust_remote_code)
+    processor = cache(partial(training_processor, name, data.min_pixels, data.max_pixels, args.trust_remote_code))
+    processor()  # what is wrong with it is said before the data is read
     methods = METHODS if "accuracy" in data.reward_funcs else None
     first = args.process_index == 0
     splits = prepare(data, args, style_of_run(data, name, says=first), processor, methods)
@@ -109,7 +113,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     return trainer
 
 
-@command("train", FileNotFoundError)
+@command("train", FileNotFoundError, UnpicklingError)
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and train; impossible settings and bad data give one line and status 2."""
     train(*TrlParser(ARGUMENTS).parse_args_and_config(argv))

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from overlay.errors import foreign_script
@@ -35,22 +36,28 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     `--task_type gui` places images at their marks; the other types use upstream's template, images first.
     """
     from overlay.data.splits import prepare as rows_of
+    from overlay.model.folder import check_model, config_of
     from overlay.model.processor import training_processor
     from overlay.refused import refuse
     from overlay.rewards.accuracy import METHODS
     from overlay.training.identity import RunRecord, settings_of
     from overlay.training.judge_watch import judge_for
-    from overlay.training.style import style_of_run
     from overlay.training.stopped import not_again
+    from overlay.training.style import style_of_run
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
     pixels = script_args.min_pixels, script_args.max_pixels
     with foreign_script():
         not_again(training_args.output_dir)
         refuse("vlm-r1", script_args, training_args, model_args)
+        name, trusted = model_args.model_name_or_path, model_args.trust_remote_code
+        own_code = "internvl" in config_of(name)["model_type"].lower()  # upstream's module asks for it
+        check_model(name, trusted, own_code)
         own = training_args.process_index == 0
-        style = style_of_run(script_args, model_args.model_name_or_path, question_template, own)
-        processor = partial(training_processor, model_args.model_name_or_path, *pixels)
+        style = style_of_run(script_args, name, question_template, own)
+        processor = cache(partial(training_processor, name, *pixels, trusted))
+        if not own_code:
+            processor()  # what is wrong with it is said before the data is read
         splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
         record = RunRecord(training_args.output_dir, settings_of(script_args, training_args, model_args), own)
         record.check(script_args.resume_changed)
@@ -71,7 +78,9 @@ def trainer_maker(script_args: Any, model_args: Any, splits: Any, judge: Any, re
         if splits.held_out is not None:
             settings["eval_dataset"] = splits.held_out
         settings["torch_dtype"] = model_args.torch_dtype  # the script drops what was asked for
-        with foreign_script():
+        own = settings["args"].model_init_kwargs or {}
+        settings["args"].model_init_kwargs = own | {"trust_remote_code": model_args.trust_remote_code}
+        with foreign_script(UnpicklingError):
             trainer = GuiVLMGRPOTrainer(
                 reward_funcs=reward_funcs, options=script_args, judge=judge, record_of_run=record, style=splits.style,
                 **settings,

@@ -7,7 +7,9 @@ what is wrong or missing there is mended here, around whichever class upstream's
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from overlay.model.folder import config_of
 
 TOKEN_TYPES, PROMPT_LENGTH = "mm_token_type_ids", "prompt_length"
 GRIDS, PIXELS = "image_grid_thw", "pixel_values"
@@ -42,8 +44,9 @@ class Module:
         """Class to load `model_id` with. ValueError names the type of a model that upstream does not train."""
         name = model_id
         if self.module.get_vlm_key() == "qwen":
-            model_type = AutoConfig.from_pretrained(model_id).model_type
+            model_type = config_of(model_id)["model_type"]
             name = NAMES.get(model_type, model_type)
+        model_init_kwargs.setdefault("trust_remote_code", False)  # nor may anyone be asked in the middle of a run
         found = self.module.get_model_class(name, model_init_kwargs)
         model_init_kwargs.pop("use_cache", None)
         if issubclass(found, PreTrainedModel):  # InternVL's AutoModel brings its own class for both

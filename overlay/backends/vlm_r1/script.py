@@ -3,9 +3,11 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
+
+from overlay.errors import SettingError, foreign_script
 
 Reward = Callable[..., list[float]]
 
@@ -19,20 +21,28 @@ def by_model_type(choose: Callable[[str], type]) -> Callable[[str], type]:
 
     @wraps(choose)
     def get_vlm_module(model_name_or_path: str) -> type:
-        from transformers import AutoConfig
+        from overlay.model.folder import config_of
 
-        return choose(AutoConfig.from_pretrained(model_name_or_path, trust_remote_code=True).model_type)
+        with foreign_script():
+            kind = config_of(model_name_or_path)["model_type"]
+            try:
+                return choose(kind)
+            except ValueError as error:
+                raise SettingError(f"--model_name_or_path {model_name_or_path}: VLM-R1 trains no {kind}") from error
 
     return get_vlm_module
 
 
 def model_arguments(upstream: type) -> type:
-    """Upstream's model arguments with the `--torch_dtype` that its launch scripts give: newer TRL has no such flag, and
-    upstream dropped it. Drop when upstream passes the dtype on."""
+    """Upstream's model arguments with the `--torch_dtype` that its launch scripts give, and `--trust_remote_code`:
+    newer TRL has no such flags there. Drop the first when upstream passes the dtype on."""
 
     @dataclass
     class ModelArguments(upstream):
         torch_dtype: str | None = "bfloat16"
+        trust_remote_code: bool = field(
+            default=False, metadata={"help": "Run Python that comes with the model (InternVL's does)."}
+        )
 
     return ModelArguments
 
