@@ -1,10 +1,14 @@
 """VLM-R1's log-prob pass in parts: the same values and gradients, and no more logits at once than a part has."""
 
+import json
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 
 from overlay.backends.vlm_r1 import logprobs
+from tests.stock import ZERO3, stock_command
 
 pytestmark = pytest.mark.integration
 TEMPERATURE = 0.7
@@ -77,3 +81,25 @@ def test_backward_keeps_no_logits(batch, monkeypatch):
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         trainer._get_per_token_logps(trainer.model, **inputs)
     assert kept  # the hook would see them
+
+
+@pytest.mark.slow
+def test_parts_under_zero3(upstream, forks, tiny_model_dir, demo_rows, reward_model, tmp_path):
+    """Where the output layer's weights are together only during its own call."""
+    (tmp_path / "zero3.json").write_text(json.dumps(ZERO3))
+    (tmp_path / "small").mkdir()
+    patch = "from overlay.backends.vlm_r1 import logprobs; logprobs.CHUNK = 5"
+    (tmp_path / "small" / "sitecustomize.py").write_text(patch)
+    weights = []
+    for name in ("small", "whole"):
+        command, variables = stock_command(
+            upstream, tiny_model_dir, demo_rows, tmp_path / f"run-{name}", cpu=False, beta=0.04, num_iterations=2,
+            deepspeed=tmp_path / "zero3.json", reward_funcs=reward_model, max_completion_length=8,
+        )  # fmt: skip
+        variables["PYTHONPATH"] = f"{tmp_path / name}:{variables['PYTHONPATH']}"
+        ended = forks.run(command, tmp_path / f"{name}.log", 2, variables=variables, folder=upstream)
+        assert ended.statuses == [0, 0], ended.err[-3000:]
+        weights.append(load_file(tmp_path / f"run-{name}" / "model.safetensors"))
+    before = load_file(tiny_model_dir / "model.safetensors")
+    assert max((tensor - before[name]).abs().max() for name, tensor in weights[1].items()) > 1e-4
+    assert max((tensor - weights[0][name]).abs().max() for name, tensor in weights[1].items()) < 1e-6

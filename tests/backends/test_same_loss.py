@@ -4,6 +4,8 @@ python -m pytest tests/backends/test_same_loss.py -s      prints the differences
 """
 
 import copy
+import os
+from itertools import count
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from trl import TrlParser
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.trl.train import train
 from overlay.rewards import REWARDS
+from tests.stock import ROOT, stock_command
 
 pytestmark = pytest.mark.integration
 STEPS, RATE, BETA, TEMPERATURE, CLIP, ROWS = 4, 1e-3, 0.2, 0.7, 0.2, 8
@@ -49,12 +52,12 @@ def base(tiny_model_dir, monkeypatch):
     """The tiny model before any step; its class generates what is scripted."""
     monkeypatch.setitem(REWARDS, "letters", letters)
     model = AutoModelForImageTextToText.from_pretrained(tiny_model_dir)
-    monkeypatch.setattr(type(model), "generate", scripted(model.config.get_text_config().eos_token_id))
+    monkeypatch.setattr(type(model), "generate", scripted(end_of(model)))
     return model
 
 
 def by_hand(base, batches):
-    """Weights after STEPS steps of AdamW on `batches`, the micro-batches of each generation."""
+    """Weights after STEPS steps of AdamW on `batches`, the micro-batches of each generation, of all ranks."""
     model, reference = copy.deepcopy(base).train(), copy.deepcopy(base).eval()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, eps=EPSILON, weight_decay=0.0)
 
@@ -111,6 +114,67 @@ def test_three_ways_to_the_same_weights(base, flags, vlm_r1_trainer):
     assert moved > 1e-3
     assert vlm_r1 < 1e-6
     assert trl < 1e-6
+
+
+@pytest.mark.slow
+def test_three_ways_on_two_ranks(base, flags, upstream, tiny_model_dir, reward_model, forks, tmp_path):
+    """The same through both command lines, with ranks that are forked: what they generate is scripted there, and each
+    rank of VLM-R1 keeps its batches for the loop by hand."""
+    (tmp_path / "scripted").mkdir()
+    (tmp_path / "scripted" / "sitecustomize.py").write_text(
+        "from tests.backends import test_same_loss as t; t.script()"
+    )
+    settings = SETTINGS | {"reward_funcs": reward_model, "loss_type": "grpo", "data_file_paths": first_rows(flags, 16)}
+    ended = forks.run(
+        ["-m", "overlay.backends.trl.train", *flags(**settings, output_dir=tmp_path / "trl", min_pixels=784)],
+        tmp_path / "trl.log", 2,
+        variables={"PYTHONPATH": f"{tmp_path}/scripted:{ROOT}", "END": str(end_of(base))},
+    )  # fmt: skip
+    assert ended.statuses == [0, 0], ended.err[-3000:]
+    own = {name: value for name, value in settings.items() if name != "data_file_paths"}
+    command, variables = stock_command(
+        upstream, tiny_model_dir, settings["data_file_paths"], tmp_path / "vlm-r1", **own
+    )
+    variables |= {"PYTHONPATH": f"{tmp_path}/scripted:{variables['PYTHONPATH']}", "END": str(end_of(base))}
+    ended = forks.run(
+        command, tmp_path / "vlm.log", 2, folder=upstream, variables=variables | {"BATCHES": str(tmp_path)}
+    )
+    assert ended.statuses == [0, 0], ended.err[-3000:]
+    files = sorted(tmp_path.glob("batch*.pt"))
+    assert len(files) == 2 * STEPS  # of two ranks: two generations, each of two micro-batches
+    kept = {file.stem: torch.load(file, weights_only=True) for file in files}
+    assert len({int(n) for batch in kept.values() for n in batch["completion_mask"].sum(1)}) > 2
+    hand = by_hand(base, [[kept[f"batch{n}-{rank}"] for n in pair for rank in (0, 1)] for pair in ((0, 1), (2, 3))])
+    moved = apart(base.state_dict(), hand)
+    found = {name: type(base).from_pretrained(tmp_path / name).state_dict() for name in ("vlm-r1", "trl")}
+    differences = {name: apart(hand, weights) for name, weights in found.items()}
+    print(f"\ntwo ranks, {STEPS} steps, weights moved by up to {moved:.1e}; against the loop by hand: {differences}")
+    assert moved > 1e-3
+    assert max(differences.values()) < 1e-6
+
+
+def end_of(model):
+    return model.config.get_text_config().eos_token_id
+
+
+def script():
+    """In a rank, before anything else: generate what is scripted, and keep VLM-R1's batches where BATCHES says."""
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    from overlay.training.trainer import GuiTrainer
+
+    Qwen2_5_VLForConditionalGeneration.generate = scripted(int(os.environ["END"]))
+    if "BATCHES" not in os.environ:
+        return
+    generate, made = GuiTrainer._generate_and_score_completions, count()
+
+    def remember(self, *args):
+        result = generate(self, *args)
+        file = f"batch{next(made)}-{os.environ['RANK']}.pt"
+        torch.save(result, os.path.join(os.environ["BATCHES"], file))
+        return result
+
+    GuiTrainer._generate_and_score_completions = remember
 
 
 def first_rows(flags, count):

@@ -95,32 +95,6 @@ def test_a_resume_goes_on_as_if_nothing_had_happened(backend, settings, stopped,
     assert max(apart.values()) < 1e-6, sorted(apart.items(), key=lambda pair: -pair[1])[:5]
 
 
-@pytest.mark.slow
-def test_two_ranks_go_on_in_the_middle_of_a_batch(flags, forks, reward_model, demo_rows, tmp_path):
-    """In the second epoch, with groups across both ranks and new prompts drawn for dull ones."""
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(demo_rows.open(encoding="utf-8").readlines()[:ROWS]), encoding="utf-8")
-
-    def run(folder):
-        line = flags(
-            output_dir=folder, data_file_paths=rows, reward_funcs=reward_model, max_steps=None, num_train_epochs=2,
-            num_iterations=2, dynamic_sampling=1, per_device_train_batch_size=1, save_steps=1, dataloader_num_workers=1,
-        )  # fmt: skip
-        ended = forks.run(["-m", "overlay.backends.trl.train", *line], folder.with_suffix(".log"), 2)
-        assert ended.statuses == [0, 0], ended.err[-3000:]
-        return load_file(folder / "model.safetensors")
-
-    whole, half = run(tmp_path / "whole"), tmp_path / "half"
-    last = max(int(path.name.split("-")[1]) for path in (tmp_path / "whole").glob("checkpoint-*"))
-    stopped = last // 2 + 1 + last // 2 % 2  # odd, and past the first epoch
-    assert stopped % 2 == 1
-    shutil.copytree(tmp_path / "whole" / f"checkpoint-{stopped}", half / f"checkpoint-{stopped}")
-    resumed = run(half)
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
-    for rank in range(2):
-        assert rollouts(half, rank) == [line for line in rollouts(tmp_path / "whole", rank) if line[0] >= stopped]
-
-
 def test_two_ranks_save_models_only(flags, forks, tmp_path):
     line = flags(max_steps=1, save_only_model="true", reward_funcs="format", per_device_train_batch_size=1)
     ended = forks.run(["-m", "overlay.backends.trl.train", *line], tmp_path / "log", 2)

@@ -4,6 +4,8 @@ Each part says its symptom and when it can go. `overlay/backends/vlm_r1/module.p
 VLM module.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -22,6 +24,16 @@ class Repaired(Base):
 
     def __init__(self, *, vlm_module: Any, **kwargs: Any):
         super().__init__(vlm_module=self.module_class(vlm_module), **kwargs)
+        self.accelerator.gather_for_metrics = partial(self._gather_for_metrics, self.accelerator.gather_for_metrics)
+
+    def _gather_for_metrics(self, upstream: Callable[..., Any], values: Any, *args: Any, **kwargs: Any) -> Any:
+        """accelerate's, which at the end of an epoch leaves out what it takes for rows that were repeated to fill the
+        batch; a training batch has none.
+
+        Symptom: the KL logged in an epoch's last step was that of some ranks only, and another one after a resume. Drop
+        when upstream gathers the metrics of training with `gather`.
+        """
+        return upstream(values, *args, **kwargs) if not self.model.training else self.accelerator.gather(values)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         """Upstream's, which does not take the dataset that newer releases of Trainer hand over. Drop when it does."""
