@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
 
 from overlay.backends.vlm_r1 import logprobs
 from tests.stock import ZERO3, stock_command
@@ -90,16 +90,18 @@ def test_parts_under_zero3(upstream, forks, tiny_model_dir, demo_rows, reward_mo
     (tmp_path / "small").mkdir()
     patch = "from overlay.backends.vlm_r1 import logprobs; logprobs.CHUNK = 5"
     (tmp_path / "small" / "sitecustomize.py").write_text(patch)
-    weights = []
     for name in ("small", "whole"):
         command, variables = stock_command(
             upstream, tiny_model_dir, demo_rows, tmp_path / f"run-{name}", cpu=False, beta=0.04, num_iterations=2,
             deepspeed=tmp_path / "zero3.json", reward_funcs=reward_model, max_completion_length=8,
+            adam_epsilon=1e-5,  # the usual 1e-8 makes a whole step of the last bit of a gradient near zero
         )  # fmt: skip
         variables["PYTHONPATH"] = f"{tmp_path / name}:{variables['PYTHONPATH']}"
         ended = forks.run(command, tmp_path / f"{name}.log", 2, variables=variables, folder=upstream)
         assert ended.statuses == [0, 0], ended.err[-3000:]
-        weights.append(load_file(tmp_path / f"run-{name}" / "model.safetensors"))
-    before = load_file(tiny_model_dir / "model.safetensors")
-    assert max((tensor - before[name]).abs().max() for name, tensor in weights[1].items()) > 1e-4
-    assert max((tensor - weights[0][name]).abs().max() for name, tensor in weights[1].items()) < 1e-6
+    small, whole, before = (
+        AutoModelForImageTextToText.from_pretrained(folder).state_dict()
+        for folder in (tmp_path / "run-small", tmp_path / "run-whole", tiny_model_dir)
+    )
+    assert max((tensor - before[name]).abs().max() for name, tensor in whole.items()) > 1e-4
+    assert max((tensor - small[name]).abs().max() for name, tensor in whole.items()) < 1e-6
