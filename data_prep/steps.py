@@ -13,10 +13,10 @@ from pathlib import Path
 
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
 from overlay.data.images import check_image
-from overlay.data.rows import RowError, elements_of
+from overlay.data.rows import ANNOTATIONS, RowError, annotations_of
 from overlay.prompt.template import RESERVED, SCREEN_FIELDS
 
-COLUMNS = ("elements", "group", "aligned")  # optional, beside input and output; they become columns of the row
+COLUMNS = (*ANNOTATIONS, "group", "aligned")  # optional, beside input and output; they become columns of the row
 _STEP = re.compile(r"step_(\d+)\.json")
 
 
@@ -82,7 +82,7 @@ def read_step(root: Path, path: Path, decode: bool) -> Step:
         step.problems.extend(check_output(step.output, sizes[-1] if sizes else None))
         step.columns = {name: record[name] for name in COLUMNS if record.get(name) is not None}
         try:
-            elements_of(step.columns.get("elements"))
+            annotations_of(step.columns)
         except RowError as error:
             step.problems.append(str(error))
     return step

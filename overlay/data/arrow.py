@@ -22,8 +22,11 @@ SCHEMA = pa.schema(
         ("problem", pa.string()),
         ("solution", pa.string()),
         ("accu_reward_method", pa.string()),
-        ("elements", pa.list_(pa.list_(pa.int32()))),
+        ("elements", pa.list_(pa.list_(pa.float64()))),
         ("group", pa.string()),
+        ("candidates", pa.list_(pa.list_(pa.float64()))),
+        ("tap", pa.list_(pa.float64())),
+        ("task", pa.string()),
         ("source", pa.string()),
     ]
 )

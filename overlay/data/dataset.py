@@ -65,9 +65,8 @@ def load_dataset(
     """Dataset of `a:b` data files with their `a:b` image folders and `a:b` reward methods (counts must agree).
 
     Columns: id (str), image (list of absolute paths), problem (str with `<image>` marks), solution (str),
-    accu_reward_method (str), elements (list of boxes x1,y1,x2,y2 in pixels of the current screenshot, or None where
-    none are annotated), group (str), source (`file:line`). `methods` are the reward methods that exist. Raises
-    DataError.
+    accu_reward_method (str), the optional ones of `overlay.data.rows`, source (`file:line`). `methods` are the reward
+    methods that exist. Raises DataError.
     """
     files, folders = split_paths(data_file_paths), split_paths(image_folders)
     chosen = split_paths(reward_method) if reward_method else ["default"] * len(files)

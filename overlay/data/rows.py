@@ -1,9 +1,10 @@
 """One row of a data file: what VLM-R1 documents, checked and brought to one shape.
 
 `image` is a string, a list or absent; a turn's `value` a string or a number; `<answer>` tags in the gpt value are
-dropped; a row's own `accu_reward_method` wins over the file's. Three columns of our own are optional: `elements`, the
-annotated elements of the current screen; `group`, the part of a benchmark that the row counts to; `aligned`, false
-where the history is not the beginning of the plan.
+dropped; a row's own `accu_reward_method` wins over the file's. Columns of our own are optional. For scores: the `task`
+that the row belongs to; `group`, the part of a benchmark that it counts to; of the current screen, in pixels, the boxes
+of all annotated `elements`, of those that the gold action means (`candidates`), and the annotated `tap`. `aligned` is
+false where the history is not the beginning of the plan.
 """
 
 import json
@@ -16,7 +17,8 @@ from overlay.action.action import ACTION_NAMES, LARGEST, from_record
 from overlay.action.completion import load_json, split
 from overlay.prompt.template import MARK, RESERVED
 
-KEYS = ("id", "image", "conversations", "accu_reward_method", "elements", "group", "aligned")  # what is read of a row
+ANNOTATIONS = ("elements", "candidates", "tap", "task")
+KEYS = ("id", "image", "conversations", "accu_reward_method", *ANNOTATIONS, "group", "aligned")  # what is read of a row
 _FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 _LIKE_IMAGE = ("images", "img", "image_path", "image_paths", "Image")
 
@@ -72,16 +74,29 @@ def _gold(text: str) -> str:
     return json.dumps({**record, "action_type": action.type, "action_parameter": parameter}, ensure_ascii=False)
 
 
-def elements_of(value: Any) -> list[list[int]] | None:
-    """Boxes x1,y1,x2,y2 in whole pixels of the current screenshot; None where none are annotated. Raises RowError."""
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(box, list) and len(box) == 4 for box in value):
-        raise RowError("'elements' is no list of boxes [x1, y1, x2, y2]")
-    numbers = [number for box in value for number in box]
-    if any(isinstance(n, bool) or not isinstance(n, (int, float)) or not abs(n) <= LARGEST for n in numbers):
-        raise RowError("'elements' holds what is no number of pixels")
-    return [[round(number) for number in box] for box in value]
+def annotations_of(row: dict) -> dict[str, Any]:
+    """Columns of a row that say what was annotated: `elements` and `candidates` (boxes x1,y1,x2,y2) and `tap` (x,y), in
+    pixels of the current screenshot, and `task` (str); None for what the row does not say. Raises RowError."""
+    found = {name: row.get(name) for name in ANNOTATIONS}
+    for name in ("elements", "candidates"):
+        boxes = found[name]
+        if boxes is not None and not (isinstance(boxes, list) and all(_pixels(box, 4) for box in boxes)):
+            raise RowError(f"{name!r} is no list of boxes [x1, y1, x2, y2] in pixels")
+    if found["tap"] is not None and not _pixels(found["tap"], 2):
+        raise RowError("'tap' is not [x, y] in pixels")
+    if found["task"] is None:
+        return found
+    if isinstance(found["task"], bool) or not isinstance(found["task"], (str, int)):
+        raise RowError("'task' is neither text nor a number")
+    return found | {"task": str(found["task"])}
+
+
+def _pixels(value: Any, count: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= LARGEST for v in value)
+    )
 
 
 def _text(row: dict, name: str, default: str) -> str:
@@ -93,7 +108,7 @@ def _text(row: dict, name: str, default: str) -> str:
 
 def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
     """Parse one line into `id` (str), `image` (paths as written), `problem`, `solution`, `accu_reward_method`,
-    `elements` (see `elements_of`), `group` (str) and `aligned` (whether plan and history line up).
+    the columns of `annotations_of`, `group` (str) and `aligned` (whether plan and history line up).
 
     Rows without any `<image>` mark get their marks in front, as VLM-R1 places images. Raises RowError.
     """
@@ -119,7 +134,7 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         "problem": problem,
         "solution": _gold(_turn(row, 1, "gpt").replace("<answer>", "").replace("</answer>", "").strip()),
         "accu_reward_method": _text(row, "accu_reward_method", method),
-        "elements": elements_of(row.get("elements")),
+        **annotations_of(row),
         "group": _text(row, "group", ""),
         "aligned": row.get("aligned") is not False,
     }
