@@ -116,12 +116,12 @@ def iou(a: Box, b: Box) -> float:
     return min(1.0, area / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - area))
 
 
-def direction(path: tuple[float, ...] | None) -> str | None:
-    """The finger's direction of a swipe (x1, y1, x2, y2): up, down, left, right; None when it stays in place
-    or is no path."""
+def direction(path: tuple[float, ...] | None, size: tuple[float, float] = (1, 1)) -> str | None:
+    """The finger's direction of a swipe (x1, y1, x2, y2): up, down, left, right, by the longer of its two shares of the
+    screen, whose `size` (width, height) is in the path's space; None when it stays in place or is no path."""
     if path is None or len(path) != 4:
         return None
-    dx, dy = path[2] - path[0], path[3] - path[1]
+    dx, dy = (path[2] - path[0]) / size[0], (path[3] - path[1]) / size[1]
     if dx == dy == 0:
         return None
     if abs(dx) > abs(dy):

@@ -9,6 +9,8 @@ from overlay.action.completion import load_json
 
 REPAIRED = 0.9
 
+Size = tuple[float, float]
+
 
 def similarity(predicted: str, gold: str) -> float:
     """Character-wise Levenshtein ratio in [0, 1]; order counts, and it works for Chinese. Two empty texts are equal."""
@@ -38,10 +40,10 @@ def match_box(predicted: Action, gold: Action) -> float:
     return 0.1 / (1 + miss / max(1.0, math.hypot(target[2] - target[0], target[3] - target[1])))
 
 
-def match_swipe(predicted: Action, gold: Action) -> float:
+def match_swipe(predicted: Action, gold: Action, size: Size = (1, 1)) -> float:
     """Score of a swipe in [0, 1]: 0.6 + 0.4 * closeness with the gold direction, else 0.1 * closeness.
 
-    Closeness is 1 / (1 + mean distance of the two ends in gold lengths).
+    Closeness is 1 / (1 + mean distance of the two ends in gold lengths). The direction is that on the screen's shares.
     """
     path, target = predicted.coordinates, gold.coordinates
     if path is None or target is None or len(path) != 4 or len(target) != 4:
@@ -50,13 +52,27 @@ def match_swipe(predicted: Action, gold: Action) -> float:
         return 1.0
     apart = (math.dist(path[:2], target[:2]) + math.dist(path[2:], target[2:])) / 2
     closeness = 1 / (1 + apart / max(1.0, math.dist(target[:2], target[2:])))
-    wanted = direction(target)
-    return 0.6 + 0.4 * closeness if wanted is not None and direction(path) == wanted else 0.1 * closeness
+    wanted = direction(target, size)
+    return 0.6 + 0.4 * closeness if wanted is not None and direction(path, size) == wanted else 0.1 * closeness
+
+
+def asks_text(gold: Action) -> bool:
+    """Whether the text of an answer counts: a gold action without one asks for none, unless it is to be typed."""
+    return bool(gold.text) or gold.type == "type"
 
 
 def match_text(predicted: Action, gold: Action) -> float:
-    """Score of a text parameter in [0, 1]: 0.1 for the right type, the rest by `similarity`; no gold text asks none."""
-    return 0.1 + 0.9 * similarity(predicted.text, gold.text) if gold.text or gold.type == "type" else 1.0
+    """Score of a text parameter in [0, 1]: 0.1 for the right type, the rest by `similarity`."""
+    return 0.1 + 0.9 * similarity(predicted.text, gold.text) if asks_text(gold) else 1.0
+
+
+def same_text(predicted: str, gold: str) -> bool:
+    """Whether two texts do the same work, as metrics count it: width, case and spaces aside, one holds the other.
+
+    An empty text holds nothing and is held by nothing: typing nothing does no work.
+    """
+    one, other = Action("", predicted).text, Action("", gold).text
+    return one == other or (bool(one and other) and (one in other or other in one))
 
 
 def _inquiry(action: Action) -> dict:
@@ -65,26 +81,36 @@ def _inquiry(action: Action) -> dict:
     return fields if isinstance(fields, dict) else {"Question": action.parameter}
 
 
+def _same_index(asked: dict, wanted: dict) -> bool:
+    chosen, right = asked.get("AnswerIndex"), wanted.get("AnswerIndex")
+    return chosen == right or plain(chosen).strip() == plain(right).strip() != ""
+
+
 def match_inquiry(predicted: Action, gold: Action) -> float:
     """Score of an inquiry in [0, 1]: 0.1 for the type, 0.6 by the question's similarity, 0.3 for the answer index."""
     asked, wanted = _inquiry(predicted), _inquiry(gold)
     question = similarity(Action("", asked.get("Question")).text, Action("", wanted.get("Question")).text)
-    chosen, right = asked.get("AnswerIndex"), wanted.get("AnswerIndex")
-    index = chosen == right or plain(chosen).strip() == plain(right).strip() != ""
-    return 0.1 + 0.6 * question + 0.3 * index
+    return 0.1 + 0.6 * question + 0.3 * _same_index(asked, wanted)
 
 
-def match(predicted: Action | None, gold: Action | None) -> float:
+def same_inquiry(predicted: Action, gold: Action) -> bool:
+    """Whether an inquiry asks the same (by `same_text`) and chooses the same answer."""
+    asked, wanted = _inquiry(predicted), _inquiry(gold)
+    return _same_index(asked, wanted) and same_text(plain(asked.get("Question")), plain(wanted.get("Question")))
+
+
+def match(predicted: Action | None, gold: Action | None, size: Size = (1, 1)) -> float:
     """How well an action matches the gold one, in [0, 1]: 1 when equal, 0 for another type or no action at all.
 
-    A repaired action has `REPAIRED` of the score: the same answer as proper JSON must be worth more.
+    `size`: (width, height) of the screen in the actions' space, by which a swipe has its direction. A repaired action
+    has `REPAIRED` of the score: the same answer as proper JSON must be worth more.
     """
     if predicted is None or gold is None or predicted.type != gold.type:
         return 0.0
     if gold.type in BOX_TYPES:
         score = match_box(predicted, gold)
     elif gold.type == "swipe":
-        score = match_swipe(predicted, gold)
+        score = match_swipe(predicted, gold, size)
     elif gold.type in TEXT_TYPES:
         score = match_text(predicted, gold)
     elif gold.type == "inquiry":

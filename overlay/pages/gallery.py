@@ -16,13 +16,14 @@ def card(record: dict[str, Any]) -> dict[str, Any]:
     """The card of one record of a rollout file; images by path."""
     answered, gold = parse_action(record["completion"]), parse_action(record["solution"] or "")
     sx, sy = record.get("coordinate_scale") or (1.0, 1.0)
+    width, height = record.get("screen_size") or (1, 1)
     return {
         **{name: record[name] for name in SHOWN},
         "source": Path(record["source"] or "").name,
         "images": record["image_path"] or [],
         "type": gold.type if gold else "other",
         "answered": answered.type if answered else "none",
-        "match": match(answered, gold),
+        "match": match(answered, gold, (width, height)),
         "shapes": shapes(shape(gold, "gold", (sx, sy)), shape(answered, "answer", (sx, sy))),
     }
 

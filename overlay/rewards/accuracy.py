@@ -1,6 +1,6 @@
 """accuracy: the reward whose method is chosen by file (`--reward_method`) or by row (`accu_reward_method`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 
 from overlay.action.completion import content_of
@@ -27,12 +27,18 @@ METHODS = (*SCORES, "llm")
 
 
 def accuracy_reward(
-    completions: list, solution: list[str], accu_reward_method: list[str], judge: Judge | None = None, **columns: list
+    completions: list,
+    solution: list[str],
+    accu_reward_method: list[str],
+    judge: Judge | None = None,
+    screen_size: Sequence[Sequence[float]] | None = None,
+    **columns: list,
 ) -> list[float | None]:
     """Score each completion by its own row's method, in [0, 1], or None where the judge gave no verdict; the dataset
     refuses unknown methods beforehand.
 
-    `judge` is asked about all rows of method `llm` at once; a trainer has it bound by `judged_by`.
+    `judge` is asked about all rows of method `llm` at once; a trainer has it bound by `judged_by`. `screen_size`
+    (width, height) in the model's space is for `gui_action`.
 
     >>> wait = '{"action_type": "wait", "action_parameter": {"wait": ""}}'
     >>> accuracy_reward([[{"role": "assistant", "content": f"<answer>{wait}</answer>"}]], [wait], ["gui_action"])
@@ -44,8 +50,14 @@ def accuracy_reward(
     asks = judge is not None or judged
     verdicts = score_judged(judge, [texts[n] for n in judged], [solution[n] for n in judged]) if asks else []
     known = dict(zip(judged, verdicts, strict=True))
-    rows = enumerate(zip(texts, solution, accu_reward_method, strict=True))
-    return [known[n] if n in known else SCORES[method](text, gold) for n, (text, gold, method) in rows]
+    sizes = screen_size or [(1, 1)] * len(texts)
+
+    def score(n: int) -> float | None:
+        if accu_reward_method[n] == "gui_action":
+            return score_action(texts[n], solution[n], sizes[n])
+        return known[n] if n in known else SCORES[accu_reward_method[n]](texts[n], solution[n])
+
+    return [score(n) for n in range(len(texts))]
 
 
 def judged_by(judge: Judge) -> Callable[..., list[float | None]]:

@@ -1,17 +1,23 @@
 """gui_action: compare the answered action with the gold action, as actions (see `overlay.action.match.match`)."""
 
+from collections.abc import Sequence
+
 from overlay.action.action import parse_action
 from overlay.action.completion import content_of
 from overlay.action.match import match
 
 
-def score_action(text: str, solution: str) -> float:
-    """Score of a completion's text against the gold action's JSON (with or without `<answer>` tags), in [0, 1]."""
-    return match(parse_action(text), parse_action(solution))
+def score_action(text: str, solution: str, size: Sequence[float] = (1, 1)) -> float:
+    """Score of a completion's text against the gold action's JSON (with or without `<answer>` tags), in [0, 1]; `size`
+    (width, height) of the screen in their space."""
+    return match(parse_action(text), parse_action(solution), (size[0], size[1]))
 
 
-def gui_action_reward(completions: list, solution: list[str], **columns: list) -> list[float]:
+def gui_action_reward(
+    completions: list, solution: list[str], screen_size: Sequence[Sequence[float]] | None = None, **columns: list
+) -> list[float]:
     """Match of each answered action with its gold action, in [0, 1]; 1 only for what does the gold action's work fully.
+    `screen_size` (width, height) in the model's space: a swipe's direction is that on the screen's shares.
 
     >>> gold = '{"action_type": "click", "action_parameter": {"click": "37,378,227,633"}}'
     >>> far = gold.replace("37,378,227,633", "900,900,950,950")
@@ -19,4 +25,6 @@ def gui_action_reward(completions: list, solution: list[str], **columns: list) -
     >>> gui_action_reward([wrap(gold), wrap(far)], [gold, gold])[0]
     1.0
     """
-    return [score_action(content_of(c), gold) for c, gold in zip(completions, solution, strict=True)]
+    sizes = screen_size or [(1, 1)] * len(solution)
+    rows = zip(completions, solution, sizes, strict=True)
+    return [score_action(content_of(completion), gold, size) for completion, gold, size in rows]

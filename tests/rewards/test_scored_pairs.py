@@ -7,7 +7,12 @@ Geometry is kept round so that the arithmetic can be checked by eye: the gold bo
 import json
 
 import pytest
+from PIL import Image
 
+from overlay.action.space import SPACES, Space, rescale_action
+from overlay.data.dataset import load_dataset
+from overlay.data.examples import as_rows
+from overlay.prompt.style import PromptStyle
 from overlay.rewards import REWARDS
 
 BOX = "100,100,200,200"
@@ -202,6 +207,25 @@ ACTIONS = [
 def test_gui_action(answer, gold, score):
     completion = [{"role": "assistant", "content": f"<think>{{}}</think><answer>{answer}</answer>"}]
     assert REWARDS["gui_action"]([completion], solution=[gold]) == [pytest.approx(score, abs=1e-6)]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_swipe_goes_by_the_screens_shares_in_every_space(tmp_path, space):
+    """300 of 1080 pixels across are more of the screen than 400 of 2400 down, as rows come to both trainers."""
+    Image.new("RGB", (1080, 2400)).save(tmp_path / "x.png")
+    golds = [action("swipe", path) for path in ("900,2000,600,1600", "500,1000,500,600")]  # left, up
+    turns = [[{"from": "human", "value": "Go"}, {"from": "gpt", "value": gold}] for gold in golds]
+    lines = [json.dumps({"image": "x.png", "conversations": each}) for each in turns]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    rows = load_dataset(str(tmp_path / "rows.jsonl"), str(tmp_path), "gui_action", tmp_path / "arrow")
+    for answer_tags in (False, True):  # as each trainer has them
+        examples = as_rows(rows, PromptStyle(space=Space(space)), answer_tags)[:]
+        scale = examples["coordinate_scale"][0]
+        left = rescale_action(action("swipe", "800,1000,500,1000"), scale)
+        completions = [[{"role": "assistant", "content": left}]] * 2
+        for name in ("gui_action", "accuracy"):
+            scores = REWARDS[name](completions, **{key: examples[key] for key in examples if key != "prompt"})
+            assert [score > 0.5 for score in scores] == [True, False]
 
 
 @pytest.mark.parametrize(("text", "score"), FORMATS.items())
