@@ -118,11 +118,11 @@ infer: $(VENV)/.ready ## Ask a served model for one step: URL= IMAGES= and DATA=
 		$(if $(TASK),--task "$(TASK)") $(if $(DATA),--data "$(DATA)" --index $(or $(INDEX),0))
 
 .PHONY: eval
-eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or URL= [NAME= STYLE=], DATA= IMAGES= [OUT= ARGS=]
+eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or URL= [NAME= STYLE=], DATA= IMAGES= [OUT= PROTOCOL= ARGS=]
 	$(call need,DATA,file.jsonl)
 	$(call need,IMAGES,image folder)
 	$(PY) -m overlay.evaluate.score $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
-		$(if $(STYLE),--style "$(STYLE)") --out "$(or $(OUT),$(RUNS)/eval)" $(ARGS)
+		$(if $(STYLE),--style "$(STYLE)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") --out "$(or $(OUT),$(RUNS)/eval)" $(ARGS)
 
 .PHONY: play
 play: $(VENV)/.ready ## Let a model play MiniWoB++ tasks in Chromium: MODEL= or URL= [NAME= STYLE=] [EPISODES=3 OUT= ARGS=]

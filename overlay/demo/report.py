@@ -10,8 +10,11 @@ from matplotlib import pyplot as plt
 from overlay.action.action import parse_action
 from overlay.action.completion import split
 from overlay.action.match import match
+from overlay.data.dataset import each_row
+from overlay.data.images import size_of
 from overlay.demo.difference import Difference
 from overlay.metrics.flags import RULE, Metric, gold_action, ruled, succeeds
+from overlay.metrics.rules.step import Screen
 from overlay.pages.drawing import screen, shape, shapes
 from overlay.pages.figures import svg
 from overlay.pages.render import write_page
@@ -36,14 +39,15 @@ def curves_svg(runs: dict[str, list[tuple[int, float]]]) -> str:
 def step_card(row: dict, before: str, after: str) -> dict:
     """All the page shows of one held-out step."""
     gold, first, last = gold_action(row["solution"]), parse_action(before), parse_action(after)
+    size = size_of(row["image"][-1], row["source"])
     parts = split(after)
     return {
         "source": Path(row["source"]).name,
         "screens": [screen(path) for path in row["image"]],
         "shapes": shapes(shape(gold, "gold"), shape(first, "before"), shape(last, "answer")),
-        "success": succeeds(last, gold),
-        "reward_before": match(first, gold),
-        "reward": match(last, gold),
+        "success": succeeds(last, gold, Screen(size)),
+        "reward_before": match(first, gold, size),
+        "reward": match(last, gold, size),
         "prompt": row["problem"],
         "think": parts.think,
         "answer": parts.answer,
@@ -55,9 +59,11 @@ def step_card(row: dict, before: str, after: str) -> dict:
 
 def choose(rows: Dataset, before: list[str], after: list[str]) -> list[int]:
     """`SHOWN` rows: half right, half wrong where there are enough, spread evenly over the file."""
-    golds = [gold_action(text) for text in rows["solution"]]
-    right = [i for i, gold in enumerate(golds) if succeeds(parse_action(after[i]), gold)]
-    wrong = [i for i in range(len(golds)) if i not in set(right)]
+    screens = [Screen(size_of(row["image"][-1], row["source"])) for row in each_row(rows)]
+    answered = zip(after, rows["solution"], screens, strict=True)
+    judged = [succeeds(parse_action(text), gold_action(gold), each) for text, gold, each in answered]
+    right = [i for i, verdict in enumerate(judged) if verdict]
+    wrong = [i for i, verdict in enumerate(judged) if not verdict]
 
     def spread(pool: list[int], count: int) -> list[int]:
         return [pool[i * len(pool) // count] for i in range(count)] if len(pool) > count else pool

@@ -29,6 +29,7 @@ from overlay.demo.warm_start import STYLE, reasoned_answer, warm_start
 from overlay.errors import RunStopped, command
 from overlay.evaluate import baselines
 from overlay.metrics.flags import RULE, Metric, gold_action, measure
+from overlay.metrics.rules.step import Screen
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
 from overlay.patching.submodule import Submodule
@@ -104,14 +105,20 @@ def answered(folder: Path, rows: Dataset, name: str) -> tuple[list[str], dict[st
     model = AutoModelForImageTextToText.from_pretrained(folder)
     style, progress = read_style(folder) or STYLE, f"held-out answers, {name}"
     answers = complete(model, processor, rows, style, 64, 72, progress=progress)
-    return answers, figures(answers, rows["solution"])
+    return answers, figures(answers, rows["solution"], screen_sizes(rows))
 
 
-def figures(answers: list[str], solutions: list[str]) -> dict[str, Metric]:
-    """Metrics of `measure`, and the mean gui_action reward."""
+def screen_sizes(rows: Dataset) -> list[tuple[int, int]]:
+    """(width, height) of each row's current screen in pixels."""
+    return [size_of(row["image"][-1], row["source"]) for row in each_row(rows)]
+
+
+def figures(answers: list[str], solutions: list[str], sizes: list[tuple[int, int]]) -> dict[str, Metric]:
+    """Metrics of `measure`, and the mean gui_action reward, on screens of these sizes."""
     completions = [[{"role": "assistant", "content": text}] for text in answers]
-    rewards = gui_action_reward(completions, solution=solutions)
-    return {**measure(answers, solutions), "mean_reward": Metric(sum(rewards) / len(rewards), len(rewards))}
+    rewards = gui_action_reward(completions, solution=solutions, screen_size=sizes)
+    metrics = measure(answers, solutions, [Screen(size) for size in sizes])
+    return {**metrics, "mean_reward": Metric(sum(rewards) / len(rewards), len(rewards))}
 
 
 def reward_curve(folder: Path) -> list[tuple[int, float]]:
@@ -122,11 +129,11 @@ def reward_curve(folder: Path) -> list[tuple[int, float]]:
 
 def without_a_model(rows: Dataset) -> dict[str, dict[str, Metric]]:
     """Figures of `make eval`'s baselines on the rows, `random` over `RANDOM_DRAWS` draws."""
-    solutions, sizes = list(rows["solution"]), [size_of(row["image"][-1], row["source"]) for row in each_row(rows)]
+    solutions, sizes = list(rows["solution"]), screen_sizes(rows)
     draws = [text for draw in range(RANDOM_DRAWS) for text in baselines.guess(sizes, draw)]
     return {
-        "random": figures(draws, solutions * RANDOM_DRAWS),
-        "majority": figures(baselines.majority([gold_action(gold) for gold in solutions], sizes), solutions),
+        "random": figures(draws, solutions * RANDOM_DRAWS, sizes * RANDOM_DRAWS),
+        "majority": figures(baselines.majority([gold_action(gold) for gold in solutions], sizes), solutions, sizes),
     }
 
 

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from overlay.action.action import ACTION_NAMES
 from overlay.metrics import intervals
-from overlay.metrics.flags import ruled
+from overlay.metrics.flags import ruled, under
 from overlay.pages.figures import svg
 from overlay.pages.gallery import card, embedded
 from overlay.pages.render import write_page
@@ -16,7 +16,7 @@ from overlay.pages.render import write_page
 SHOWN = 300  # steps in the gallery, wrong ones first
 
 
-def bars(title: str, parts: dict[str, dict[str, float]], most: int = 15) -> str:
+def bars(title: str, parts: dict[str, dict[str, float]], rule: str, most: int = 15) -> str:
     """Step success with intervals for each value of a column, as inline SVG."""
     names = list(parts)[:most][::-1]
     values = [parts[name]["value"] for name in names]
@@ -24,7 +24,7 @@ def bars(title: str, parts: dict[str, dict[str, float]], most: int = 15) -> str:
     high = [max(0.0, parts[name]["high"] - parts[name]["value"]) for name in names]
     figure, axes = plt.subplots(figsize=(5.2, 0.9 + 0.32 * len(names)), layout="constrained")
     axes.barh([f"{name} ({parts[name]['n']})" for name in names], values, xerr=[low, high], color="#8fb3e6")
-    axes.set(xlim=(0, 1), xlabel="step success (box)", title=title)
+    axes.set(xlim=(0, 1), xlabel=f"step success ({rule})", title=title)
     axes.spines[["top", "right"]].set_visible(False)
     return svg(figure)
 
@@ -64,12 +64,13 @@ def write(
     completions: list[str],
 ) -> None:
     """Write the page of `result` (metrics.json's content) and its rows' `table` to `out`."""
+    rule = result["rule"]
     figures = [
-        bars("by gold type", result["by_gold_type"]), confusion(table), bars("by app", result["by_app"]),
-        bars("by position in the task", result["by_position"]),
+        bars("by gold type", result["by_gold_type"], rule), confusion(table), bars("by app", result["by_app"], rule),
+        bars("by position in the task", result["by_position"], rule),
     ]  # fmt: skip
     flags = table.to_dict("records")
-    order = sorted(range(len(rows)), key=lambda n: bool(flags[n]["step_success_rate"]))[:SHOWN]
+    order = sorted(range(len(rows)), key=lambda n: bool(flags[n][under(rule)]))[:SHOWN]
     cards = [_card(rows[n], completions[n], flags[n]) for n in order]
     write_page(
         out, "score.html", name=name, result=result, ruled=ruled, figures=figures, cards=cards, screens=embedded(cards)

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from overlay.errors import DataError
-from overlay.metrics.flags import METRICS
+from overlay.metrics.flags import OWN
 
 RESAMPLES, SEED = 1000, 0
+NAMED = 20  # rows that a comparison names of those that are not in both
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,23 @@ def estimate(flags: Any, tasks: Any) -> Score | None:
     return Score(float(values.mean()), float(low), float(high), int(known.sum()))
 
 
+def episodes(rows: pd.DataFrame, metric: str = "step_success_rate") -> dict[str, Score]:
+    """Over tasks, whose steps stand in order: the share with every step right (`task_success_rate`), and how much of a
+    task goes right until its first wrong step (`task_progress`). Steps that have no verdict do not count."""
+    verdicts: dict[str, list[bool]] = {}
+    known = rows.dropna(subset=[metric])
+    for task, verdict in zip(known["task"], known[metric], strict=True):
+        verdicts.setdefault(task, []).append(bool(verdict))
+    reached = [[*task, False].index(False) / len(task) for task in verdicts.values()]
+    tasks, progress = pd.Series(list(verdicts), dtype=object), pd.Series(reached, dtype=float)
+    found = {"task_success_rate": estimate(progress == 1, tasks), "task_progress": estimate(progress, tasks)}
+    return {name: score for name, score in found.items() if score is not None}
+
+
 def overall(rows: pd.DataFrame) -> dict[str, Score]:
-    """Every metric over all rows, and the share of tasks whose steps are all right."""
-    scores = {name: estimate(rows[name], rows["task"]) for name in METRICS}
-    whole = rows.groupby("task")["step_success_rate"].all()
-    scores["task_success_rate"] = estimate(whole, pd.Series(whole.index, index=whole.index))
-    return {name: value for name, value in scores.items() if value is not None}
+    """Every metric over all rows under our default rule, and those over tasks."""
+    scores = {name: estimate(rows[name], rows["task"]) for name in OWN}
+    return {name: value for name, value in scores.items() if value is not None} | episodes(rows)
 
 
 def by(rows: pd.DataFrame, column: str, metric: str = "step_success_rate") -> dict[str, Score]:
@@ -67,7 +79,8 @@ def by(rows: pd.DataFrame, column: str, metric: str = "step_success_rate") -> di
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on the same rows: difference (second less first) with its interval, and McNemar's exact p."""
+    """Two runs on the rows that both answered: difference (second less first) with its interval, and McNemar's exact p;
+    how many rows only one run has, and the first of them by name."""
 
     difference: float
     low: float
@@ -76,19 +89,35 @@ class Comparison:
     only_second: int
     p: float
     n: int
+    not_in_first: int
+    not_in_second: int
+    not_in_both: list[str]
+
+
+def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the `copy` that each is of its content: a file may hold a row twice."""
+    return rows.assign(copy=rows.groupby("digest").cumcount())
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str = "step_success_rate") -> Comparison:
-    """Paired comparison over the rows that both runs answered. Raises DataError when there are none."""
-    pairs = first.merge(second, on="source", suffixes=("", "_second"))
+    """Paired comparison over the rows that both runs have a verdict on, paired by their content (column `digest`).
+    Raises DataError when there are none."""
+    sides = [_numbered(rows.dropna(subset=[metric])) for rows in (first, second)]
+    both = sides[0].merge(sides[1], on=["digest", "copy"], how="outer", suffixes=("", "_second"), indicator="found")
+    pairs = both.query("found == 'both'")
     if pairs.empty:
         raise DataError("the runs have no row in common")
-    one, two = (pairs[name].to_numpy(float) for name in (metric, f"{metric}_second"))
+    one, two = (np.array(pairs[name], dtype=float) for name in (metric, f"{metric}_second"))
     change = two - one
-    means = _resampled(change, pairs["task"].to_numpy(), np.random.default_rng(SEED))
+    means = _resampled(change, np.array(pairs["task_second"], dtype=str), np.random.default_rng(SEED))
     low, high = np.quantile(means, [0.025, 0.975])
     lost, won = int(((one == 1) & (two == 0)).sum()), int(((one == 0) & (two == 1)).sum())
-    return Comparison(float(change.mean()), float(low), float(high), lost, won, mcnemar(lost, won), len(pairs))
+    alone = {side: both.query("found == @side") for side in ("left_only", "right_only")}
+    names = [*alone["left_only"]["source"], *alone["right_only"]["source_second"]]
+    return Comparison(
+        float(change.mean()), float(low), float(high), lost, won, mcnemar(lost, won), len(pairs),
+        len(alone["right_only"]), len(alone["left_only"]), [str(name) for name in names[:NAMED]],
+    )  # fmt: skip
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -7,6 +7,7 @@ import torch
 
 from overlay.action.action import parse_action
 from overlay.metrics.flags import measure
+from overlay.metrics.rules.step import screen_of
 
 
 def not_repeated(gradient: Any, first: int, count: int) -> int:
@@ -27,7 +28,8 @@ class Rates:
     def add(self, records: list[dict[str, Any]]) -> None:
         """Completions of one batch, over the rows whose gold is an action; on every rank."""
         scored = [record for record in records if parse_action(record["solution"] or "") is not None]
-        metrics = measure([record["completion"] for record in scored], [record["solution"] for record in scored])
+        texts, golds = ([record[name] for record in scored] for name in ("completion", "solution"))
+        metrics = measure(texts, golds, [screen_of(record) for record in scored])
         local = torch.tensor([[[metric.value * metric.n, metric.n] for metric in metrics.values()]])
         for name, (right, rows) in zip(metrics, self.gather(local).sum(0).tolist(), strict=True):
             before = self.sums.get(name, (0.0, 0.0))

@@ -23,7 +23,7 @@ def report(demo_rows, tmp_path):
     before = baselines.guess(sizes, 1)
     after = [f"<think>x</think><answer>{text}</answer>" for text in rows["solution"][: len(rows) // 2]]
     after += baselines.majority([gold_action(text) for text in rows["solution"]], sizes)[len(after) :]
-    first, last = figures(before, rows["solution"]), figures(after, rows["solution"])
+    first, last = figures(before, rows["solution"], sizes), figures(after, rows["solution"], sizes)
     curve = [(step, step / 10) for step in range(5)]
     seeds = [{"seed": s, "answers": after, "after": last, "curve": curve} for s in range(2)]
     rise = difference([last["mean_reward"].value - first["mean_reward"].value] * 2)

@@ -10,7 +10,6 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
-import pandas as pd
 import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -123,6 +122,7 @@ def test_the_score_of_a_served_model_and_its_page(url, held_out, tiny_model_dir,
     assert metrics["rule"] == "box"
     assert metrics["metrics"]["step_success_rate"]["n"] == 30
     assert metrics["second_less_first"]["score"]["n"] == 30
+    assert metrics["rules"]["infigui"]["steps"]["n"] > 0
     assert set(metrics["baselines"]) == {"random", "majority", "plan"}
     assert (tmp_path / "second" / "rows.csv").read_text().count("\n") == 31
     with sync_playwright() as playwright:
@@ -131,6 +131,8 @@ def test_the_score_of_a_served_model_and_its_page(url, held_out, tiny_model_dir,
         page.goto((tmp_path / "second" / "report.html").as_uri())
         assert "Score of second" in page.inner_text("h1")
         assert "step_success_rate (box)" in page.inner_text("table >> nth=0")
+        assert page.locator("#rules tr").count() == 1 + len(metrics["rules"])
+        assert "the row lacks elements" in page.inner_text("#rules")
         assert page.locator("svg").count() > 4
         shown = page.locator("article").count()
         page.select_option("#type", "click")
@@ -147,15 +149,6 @@ def test_bad_input_gets_one_line(capsys):
     for more in ([], ["--model", "m", "--url", "u"]):
         assert score.main([*line, *more]) == 2
         assert capsys.readouterr().err == "eval: give either --model (a folder) or --url (a server)\n"
-
-
-def test_a_table_that_names_the_default_rule_is_read(tmp_path):
-    pd.DataFrame({"source": ["a"], "step_success_rate (box)": [True], "step_success_rate (0.14)": [True]}).to_csv(
-        tmp_path / "rows.csv"
-    )
-    assert {"step_success_rate", "step_success_rate (0.14)"} <= set(score.read_table(tmp_path).columns)
-    with pytest.raises(SettingError, match=r"--compare .*gone: no rows\.csv there"):
-        score.read_table(tmp_path / "gone")
 
 
 @pytest.mark.integration

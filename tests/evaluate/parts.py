@@ -1,0 +1,65 @@
+"""Small scores without a model: rows in files of their own, with their screens, and what `make eval` makes of them."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from PIL import Image
+
+from overlay.evaluate.protocols import PROTOCOLS
+from overlay.evaluate.rows import rows_of
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.template import load_template, render_question
+
+SIZE = (100, 200)
+
+
+def action(kind, parameter="", description=""):
+    return json.dumps(
+        {"action_type": kind, "action_parameter": {kind: parameter}, "action_description": description},
+        ensure_ascii=False,
+    )
+
+
+def fields(task="Open the clock", history=(), plan=None):
+    return {
+        "task_content": task, "task_path": plan or {"1": "Tap", "2": "Wait"}, "screen_path1": "", "screen_path2": "x",
+        "history_path_all": list(history), "app_name": "clock", "action_type_list": {"click": "click"},
+    }  # fmt: skip
+
+
+def screen(path: Path, colour: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE, (colour % 256, colour // 256, 90)).save(path)
+
+
+def row(image, gold, step=None, template="en", **said):
+    """A row of one or two screens, as `make data` writes it, and what else it says."""
+    step, images = step or fields(), image if isinstance(image, list) else [image]
+    step = {**step, "screen_path1": "x" if len(images) == 2 else ""}
+    question = render_question(load_template(template), step, template)
+    turns = [{"from": "human", "value": question}, {"from": "gpt", "value": gold}]
+    return {"image": images, "conversations": turns, **said}
+
+
+def write(file: Path, rows: list[dict]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+    return file
+
+
+def tree(root: Path, layout: str, tasks: int = 3, steps: int = 2, colour: int = 0) -> tuple[str, str]:
+    """(data file, image folder) of tasks whose screens lie as `layout` (of task and step) says."""
+    rows = []
+    for task in range(1, tasks + 1):
+        for step in range(1, steps + 1):
+            name = layout.format(task=task, step=step)
+            screen(root / "tasks" / name, colour + 10 * task + step)
+            rows.append(row(name, action("wait"), fields(f"Do {task}", ["Tap"] * (step - 1))))
+    return str(write(root / "rows.jsonl", rows)), str(root / "tasks")
+
+
+def asked(data: str, images: str, protocol: str | None = None, limit: int = 0):
+    """The rows that a score of these files asks."""
+    args = Namespace(data=data, images=images, limit=limit)
+    return rows_of(args, PromptStyle(), PROTOCOLS.get(protocol))
