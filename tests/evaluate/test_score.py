@@ -19,6 +19,7 @@ from overlay.evaluate import score
 from overlay.evaluate.answers import Answers
 from overlay.evaluate.identity import file_digest, weights_digest
 from tests.conftest import CHROMIUM, needs_chromium
+from tests.evaluate.parts import tree
 from tests.served_parts import HELD_OUT_TASKS
 from tests.stock import ROOT
 
@@ -149,6 +150,32 @@ def test_bad_input_gets_one_line(capsys):
     for more in ([], ["--model", "m", "--url", "u"]):
         assert score.main([*line, *more]) == 2
         assert capsys.readouterr().err == "eval: give either --model (a folder) or --url (a server)\n"
+
+
+@pytest.mark.integration
+def test_several_files_by_a_protocol_against_several_scores(slow, tmp_path, capsys):
+    """Two files, a protocol's rows and rule; two scores of one folder name, one of which lacks rows."""
+    files, folders = zip(*(tree(tmp_path / name, "{task}/screens/{step}.png") for name in "ab"), strict=True)
+    line = ["--url", slow, "--protocol", "androidcontrol-high"]
+    whole = ["--data", ":".join(files), "--images", ":".join(folders)]
+    for name, more in (("ra", whole), ("rb", ["--data", files[0], "--images", folders[0]])):
+        assert score.main([*line, *more, "--out", str(tmp_path / name / "eval")]) == 0
+    compared = ["--compare", str(tmp_path / "ra" / "eval"), str(tmp_path / "rb" / "eval")]
+    assert score.main([*line, *whole, "--out", str(tmp_path / "out"), *compared]) == 0
+    told = capsys.readouterr()
+    assert "step_success_rate (infigui)" in told.out
+    assert "rb/eval: 6 rows are in both; 6 only here, 0 only there: " in told.err
+    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (figures["rule"], figures["protocol"]["name"], figures["tasks"]) == ("infigui", "androidcontrol-high", 6)
+    assert [figures["second_less_first"][name]["n"] for name in ("ra/eval", "rb/eval")] == [12, 6]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "step success (infigui) 100.0 %" in page
+    assert "plan not told, all earlier steps told" in page
+    refused = [*line, *whole, "--out", str(tmp_path / "out"), "--rule", "aitw"]
+    assert score.main(refused) == 2
+    assert "eval: rule aitw can judge none of the 12 rows: no such type: wait" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        score.main([*line, *whole, "--out", str(tmp_path / "out"), "--protocol", "odysey"])
 
 
 @pytest.mark.integration
