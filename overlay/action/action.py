@@ -155,3 +155,10 @@ def parse_action(text: str) -> Action | None:
         return from_record(record)
     action = from_record(repair_json(answer))
     return action and replace(action, repaired=True)
+
+
+def described(completion: str, action: Action | None) -> str:
+    """What the model says it did, for the history of its next prompt."""
+    record = load_json(split(completion).answer or completion)
+    text = record.get("action_description") if isinstance(record, dict) else None
+    return str(text) if text else action.type if action else "nothing"

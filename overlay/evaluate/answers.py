@@ -96,6 +96,20 @@ class Answers:
         return [row for row in rows if row["content"] not in self.by_content]
 
 
+async def ask_one(client: Client, row: dict[str, Any], answers: Answers) -> str:
+    """Ask for a row and keep its answer; returns what failed, empty where nothing did."""
+    start = time.monotonic()
+    try:
+        answer = await client.ask(row["prompt"], row["image_path"])
+    except (OpenAIError, DataError) as error:
+        return f"{row['source']}: {error}"
+    answers.add({
+        "content": row["content"], "completion": answer.completion, "prompt_tokens": answer.prompt_tokens,
+        "seconds": round(time.monotonic() - start, 3),
+    })  # fmt: skip
+    return ""
+
+
 async def ask_all(client: Client, rows: list[dict[str, Any]], answers: Answers, concurrency: int) -> list[str]:
     """Ask for `rows`, at most `concurrency` at a time, keeping each answer as it comes; returns what failed."""
     left, failures = iter(rows), []
@@ -103,16 +117,7 @@ async def ask_all(client: Client, rows: list[dict[str, Any]], answers: Answers, 
 
         async def worker() -> None:
             for row in left:
-                start = time.monotonic()
-                try:
-                    answer = await client.ask(row["prompt"], row["image_path"])
-                except (OpenAIError, DataError) as error:
-                    failures.append(f"{row['source']}: {error}")
-                else:
-                    answers.add({
-                        "content": row["content"], "completion": answer.completion,
-                        "prompt_tokens": answer.prompt_tokens, "seconds": round(time.monotonic() - start, 3),
-                    })  # fmt: skip
+                failures.extend(filter(None, [await ask_one(client, row, answers)]))
                 bar.update()
 
         await asyncio.gather(*(worker() for _ in range(concurrency)))

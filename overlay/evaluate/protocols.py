@@ -15,6 +15,15 @@ from overlay.prompt.template import MARK, SCREEN_FIELDS, render_question, step_i
 EVERY = -1  # earlier steps: all
 
 
+def with_fields(problem: str, changed: dict[str, Any]) -> str:
+    """A question with some fields of the step's input changed, and the sentence about its screens as they then are."""
+    known, (before, fields) = template_of(problem), step_input(problem)
+    fields = {**fields, **changed}
+    if known:
+        return render_question(known[0], fields, known[1])
+    return before + json.dumps(fields, ensure_ascii=False)
+
+
 @dataclass(frozen=True)
 class Protocol:
     """`rows`: which data; `history`: how many earlier steps are told (`EVERY`: all); `instruction`: whether the step's
@@ -43,14 +52,11 @@ class Protocol:
         before, fields = step_input(problem)
         if not fields:
             raise DataError(f"{source}: the question does not end with a step's input: no protocol can change it")
-        known = template_of(problem)
-        fields = {**fields, "task_path": self._plan(fields, description), "history_path_all": self._history(fields)}
+        changed = {"task_path": self._plan(fields, description), "history_path_all": self._history(fields)}
         if not self.previous and len(images) > 1:
-            fields, images = {**fields, SCREEN_FIELDS[0]: ""}, images[-1:]
-            before = before.replace(MARK, "", max(0, before.count(MARK) - 1))
-        if known:
-            return render_question(known[0], fields, known[1]), images
-        return before + json.dumps(fields, ensure_ascii=False), images
+            changed, images = {**changed, SCREEN_FIELDS[0]: ""}, images[-1:]
+            problem = problem.replace(MARK, "", max(0, before.count(MARK) - 1))
+        return with_fields(problem, changed), images
 
     def _plan(self, fields: dict[str, Any], description: str) -> Any:
         if self.instruction:

@@ -71,6 +71,13 @@ def step_digest(row: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
+def shown_to_the_model(row: dict[str, Any], style: PromptStyle) -> dict[str, Any]:
+    """A row of `overlay.data.dataset` as the model is asked for it, and what its answer belongs to (`content`)."""
+    columns = example_columns({name: [value] for name, value in row.items()}, style)
+    shown = {name: columns[name][0] for name in KEPT}
+    return {**shown, "content": row_content(shown["prompt"], shown["image_path"], row["source"])}
+
+
 def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | None = None) -> Asked:
     """The rows of `args.data`, the first `args.limit` that the protocol asks. Raises DataError."""
     dataset, asked = load_dataset(args.data, args.images), Asked([], Counter())
@@ -90,12 +97,11 @@ def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | N
         if protocol:
             problem, images = protocol.told(row["problem"], row["image"], description, row["source"])
             told = {**row, "problem": problem, "image": images}
-        columns = example_columns({name: [value] for name, value in told.items()}, style)
-        shown = {name: columns[name][0] for name in KEPT}
+        shown = shown_to_the_model(told, style)
         path, scale = shown["image_path"], tuple(shown["coordinate_scale"])
         asked.rows.append({
             **shown,
-            "content": row_content(shown["prompt"], path, row["source"]),
+            "told": told,
             "digest": step_digest(row),
             "task": tasks.name(row, str(fields.get("task_content") or "")),
             "group": row.get("group") or "",

@@ -13,18 +13,20 @@ import argparse
 import asyncio
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from overlay.errors import DataError, Unanswered, command
 from overlay.evaluate import page
 from overlay.evaluate.answers import Answers, ask_all
+from overlay.evaluate.episodes import RIGHT, play_out
 from overlay.evaluate.identity import provenance, weights_digest
 from overlay.evaluate.protocols import PROTOCOLS
 from overlay.evaluate.rows import Asked, rows_of
 from overlay.evaluate.tables import check_judged, read_table, summary
 from overlay.metrics.flags import ruled
-from overlay.metrics.intervals import Score
+from overlay.metrics.intervals import Score, episodes
 from overlay.metrics.rules import RULE, RULES
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import server_of
@@ -33,11 +35,15 @@ from overlay.serve.style import folder_of, style_flags, style_of
 METRICS = "metrics.json"
 
 
-def finish(asked: Asked, answers: Answers, about: dict[str, Any], args: argparse.Namespace) -> None:
-    """Write metrics.json, rows.csv and report.html, and print the metrics."""
+def finish(
+    asked: Asked, answers: Answers, about: dict[str, Any], args: argparse.Namespace, own_words: Any = None
+) -> None:
+    """Write metrics.json, rows.csv and report.html, and print the metrics; `own_words`: the table of `play_out`."""
     out, rows = args.out, asked.rows
     completions = [answers.by_content[row["content"]]["completion"] for row in rows]
     result = {"about": about, **summary(asked, completions, args.compare, args.rule, args.protocol)}
+    if own_words is not None:
+        result["sop"] = {name: asdict(score) for name, score in episodes(own_words, RIGHT).items()}
     own = result.pop("_rows")
     own.to_csv(out / "rows.csv", index=False)
     (out / METRICS).write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
@@ -47,6 +53,8 @@ def finish(asked: Asked, answers: Answers, about: dict[str, Any], args: argparse
     for name, figures in result["rules"].items():
         if name != RULE and figures["steps"]:
             print(f"{ruled('step_success_rate', name):46} {Score(**figures['steps'])}")
+    for name, value in result.get("sop", {}).items():
+        print(f"{'SOP ' + ruled(name, args.rule):46} {Score(**value)}")
     for name, other in result["second_less_first"].items():
         if other["not_in_first"] or other["not_in_second"]:
             print(
@@ -80,16 +88,21 @@ async def evaluate(args: argparse.Namespace, url: str) -> None:
         if len(missing) < len(rows):
             print(f"{len(rows) - len(missing)} of {len(rows)} rows have their answers already", file=sys.stderr)
         failures = await ask_all(client, missing, answers, args.concurrency) if missing else []
+        own_words, cut = None, []
+        if args.sop:
+            own_words, cut = await play_out(client, rows, answers, style, args.rule, args.concurrency)
     done = [row for row in rows if row["content"] in answers.by_content]
     if not done:
         raise Unanswered(f"no row has an answer; the first: {failures[0]}")
     about = provenance(args, style, client.model, answers.weights, [row["content"] for row in rows])
-    finish(Asked(done, asked.left_out), answers, about, args)
+    finish(Asked(done, asked.left_out), answers, about, args, own_words)
     if failures:
         raise Unanswered(
             f"{len(failures)} of {len(rows)} rows have no answer and are not counted: start again to ask them. "
             f"The first: {failures[0]}"
         )
+    if cut:
+        raise Unanswered(f"{len(cut)} tasks have no SOP for want of an answer: start again. The first: {cut[0]}")
 
 
 @command("eval", ValueError)
@@ -104,6 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="OUT folders of other runs on these rows")
     parser.add_argument("--protocol", choices=PROTOCOLS, help="ask and count as published work does")
     parser.add_argument("--rule", choices=RULES, help="the rule of the headline (default: the protocol's, else box)")
+    parser.add_argument("--sop", action="store_true", help="ask each task again on the model's own words (SOP)")
     asking(parser, or_folder=True)
     style_flags(parser)
     args = parser.parse_args(argv)

@@ -7,8 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centre, parse_action
-from overlay.action.completion import load_json, split
+from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centre, described, parse_action
 from overlay.action.space import Scale, rescale
 from overlay.data.images import encode, scale_of
 from overlay.live.miniwob import browser
@@ -59,13 +58,6 @@ def act(page: Page, action: Action, scale: Scale) -> bool:
     else:
         return False
     return True
-
-
-def described(completion: str, action: Action | None) -> str:
-    """What the model says it did, for the history of its next prompt."""
-    record = load_json(split(completion).answer or completion)
-    text = record.get("action_description") if isinstance(record, dict) else None
-    return str(text) if text else action.type if action else "nothing"
 
 
 def episode(

@@ -161,13 +161,15 @@ def test_several_files_by_a_protocol_against_several_scores(slow, tmp_path, caps
     for name, more in (("ra", whole), ("rb", ["--data", files[0], "--images", folders[0]])):
         assert score.main([*line, *more, "--out", str(tmp_path / name / "eval")]) == 0
     compared = ["--compare", str(tmp_path / "ra" / "eval"), str(tmp_path / "rb" / "eval")]
-    assert score.main([*line, *whole, "--out", str(tmp_path / "out"), *compared]) == 0
+    assert score.main([*line, *whole, "--out", str(tmp_path / "out"), "--sop", *compared]) == 0
     told = capsys.readouterr()
     assert "step_success_rate (infigui)" in told.out
+    assert "SOP task_progress (infigui) " in told.out
     assert "rb/eval: 6 rows are in both; 6 only here, 0 only there: " in told.err
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (figures["rule"], figures["protocol"]["name"], figures["tasks"]) == ("infigui", "androidcontrol-high", 6)
     assert [figures["second_less_first"][name]["n"] for name in ("ra/eval", "rb/eval")] == [12, 6]
+    assert (figures["sop"]["task_progress"]["value"], figures["sop"]["task_progress"]["n"]) == (1.0, 6)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "step success (infigui) 100.0 %" in page
     assert "plan not told, all earlier steps told" in page
