@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from overlay.data.images import read_png_or_jpeg
+from overlay.errors import DataError
 from overlay.prompt.style import PromptStyle
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
@@ -38,9 +39,16 @@ def weights_digest(folder: Path) -> str:
 
 
 @lru_cache(maxsize=65536)
+def _digest(path: str, _written: int) -> str:
+    return file_digest(Path(path))
+
+
 def screen_digest(path: str, source: str) -> str:
-    """Digest of an image as it is sent; a screen that two rows share is read once. DataError names the row."""
-    return hashlib.sha256(read_png_or_jpeg(path, source).data).hexdigest()[:16]
+    """Digest of an image file; a screen that two rows share is read once. DataError names the row."""
+    try:
+        return _digest(path, os.stat(path).st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"{source}: {path}: {error.strerror}") from error
 
 
 def row_content(prompt: list[dict[str, Any]], paths: list[str], source: str) -> str:
