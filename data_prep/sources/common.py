@@ -30,23 +30,27 @@ BROKEN = (SourceError, KeyError, IndexError, TypeError, ValueError, AttributeErr
 
 
 class Said(NamedTuple):
-    """A source's action as our type and parameter, or `unsaid`: why it cannot be said."""
+    """A source's action as our type and parameter, or `unsaid`: why it cannot be said; `tap`: where a finger landed,
+    in pixels."""
 
     kind: str = ""
     parameter: str = ""
     unsaid: str = ""
+    tap: tuple[float, float] | None = None
 
 
 @dataclass
 class SourceStep:
     """One screen (encoded bytes) and what was done on it. `description`: the source's own words, if any; `elements`:
-    annotated boxes in pixels, None where the source knows none; `plan`: the one in force, where it changes."""
+    annotated boxes in pixels, None where the source knows none; `candidates`: those that the action means, where they
+    are not those that hold the tap; `plan`: the one in force, where it changes."""
 
     screen: bytes
     said: Said
     description: str = ""
     elements: list[Box] | None = None
     plan: list[str] | None = None
+    candidates: list[Box] | None = None
 
 
 @dataclass
@@ -153,7 +157,7 @@ def tapped(
     """A click, or a long one, at (x, y) in pixels."""
     if not (0 <= x <= size[0] and 0 <= y <= size[1]):
         return Said(unsaid=f"{kind} outside the screen")
-    return Said(kind, point(x, y, size, elements, report, least))
+    return Said(kind, point(x, y, size, elements, report, least), tap=(x, y))
 
 
 def scroll(direction: str, size: tuple[int, int]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.sources.common import Episode, Report, Said, SourceStep, size_of
-from overlay.action.action import ACTION_NAMES, Box
+from overlay.action.action import ACTION_NAMES, Box, contains
 from overlay.data.images import identified, png_or_jpeg
 
 WORDS = {
@@ -117,8 +117,15 @@ def _record(episode: Episode, step: SourceStep, plan: list[str], done: list[str]
             "action_description": words,
         },
     }
+    size, tap, candidates = size_of(step.screen), step.said.tap, step.candidates
     if step.elements is not None:
-        record["elements"] = on_screen(step.elements, size_of(step.screen))
+        record["elements"] = on_screen(step.elements, size)
+        if tap and candidates is None:
+            candidates = [box for box in step.elements if contains(box, *tap)]
+    if candidates is not None:
+        record["candidates"] = on_screen(candidates, size)
+    if tap:
+        record["tap"] = [round(value, 2) for value in tap]
     if episode.group:
         record["group"] = episode.group
     if (plan or history) and plan[: len(done)] != done:

@@ -49,7 +49,9 @@ def _episode(record: dict, file: Path, reading: Reading) -> Episode | None:
         said = _said(action, size_of(screen), elements, reading.report)
         app = said.parameter if said.kind == "open_app" else app
         known = said.kind in ("click", "long_click") and ("bbox" in action or "check_options" in step)
-        steps.append(SourceStep(screen, said, step.get("step_instruction") or "", elements if known else None))
+        icons = elements if said.kind == "open_app" and "check_options" in step else None
+        words = step.get("step_instruction") or ""
+        steps.append(SourceStep(screen, said, words, elements if known else None, candidates=icons))
     return Episode(name, record["goal"], app, None, steps)
 
 

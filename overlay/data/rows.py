@@ -9,6 +9,7 @@ false where the history is not the beginning of the plan.
 
 import json
 import re
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -79,10 +80,13 @@ def annotations_of(row: dict) -> dict[str, Any]:
     pixels of the current screenshot, and `task` (str); None for what the row does not say. Raises RowError."""
     found = {name: row.get(name) for name in ANNOTATIONS}
     for name in ("elements", "candidates"):
-        boxes = found[name]
-        if boxes is not None and not (isinstance(boxes, list) and all(_pixels(box, 4) for box in boxes)):
-            raise RowError(f"{name!r} is no list of boxes [x1, y1, x2, y2] in pixels")
-    if found["tap"] is not None and not _pixels(found["tap"], 2):
+        boxes = [] if found[name] is None else found[name]
+        if not isinstance(boxes, list) or not all(isinstance(box, list) and len(box) == 4 for box in boxes):
+            raise RowError(f"{name!r} is no list of boxes [x1, y1, x2, y2]")
+        if not all(map(_pixel, chain.from_iterable(boxes))):
+            raise RowError(f"{name!r} holds what is no number of pixels")
+    tap = found["tap"]
+    if tap is not None and not (isinstance(tap, list) and len(tap) == 2 and all(map(_pixel, tap))):
         raise RowError("'tap' is not [x, y] in pixels")
     if found["task"] is None:
         return found
@@ -91,12 +95,8 @@ def annotations_of(row: dict) -> dict[str, Any]:
     return found | {"task": str(found["task"])}
 
 
-def _pixels(value: Any, count: int) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == count
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= LARGEST for v in value)
-    )
+def _pixel(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _text(row: dict, name: str, default: str) -> str:

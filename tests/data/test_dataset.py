@@ -100,10 +100,10 @@ def test_elements_and_group_reach_the_trainer_and_the_score(tmp_path, load):
     Image.new("RGB", (200, 400)).save(tmp_path / "a.png")
     file = write(tmp_path / "d.jsonl", [row(elements=[[1, 2, 3.6, 4]], group="web"), row(elements=[]), row()])
     data = load(str(file))
-    assert data["elements"][:] == [[[1, 2, 4, 4]], [], None]
+    assert data["elements"][:] == [[[1, 2, 3.6, 4]], [], None]
     assert data["group"][:] == ["web", "", ""]
     shown = [as_rows(data, PromptStyle())[n] for n in range(3)]
-    assert [each["elements"] for each in shown] == [[[1, 2, 4, 4]], [], None]
+    assert [each["elements"] for each in shown] == [[[1, 2, 3.6, 4]], [], None]
     assert shown[0]["group"] == "web"
 
 

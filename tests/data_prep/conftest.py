@@ -25,6 +25,8 @@ def golds(tmp_path):
         steps = [json.loads(file.read_text()) for file in files]
         assert [row["solution"] for row in rows] == [json.dumps(s["output"], ensure_ascii=False) for s in steps]
         assert [row["elements"] for row in rows] == [step.get("elements") for step in steps]
+        assert [row["tap"] for row in rows] == [step.get("tap") for step in steps]
+        assert [row["candidates"] for row in rows] == [step.get("candidates") for step in steps]
         assert [row["group"] for row in rows] == [step.get("group", "") for step in steps]
         assert [row["aligned"] for row in rows] == [lines_up(step) for step in steps]
         for file, step in zip(files, steps, strict=True):

@@ -76,6 +76,8 @@ def test_ui_s1s_android_control(golds, tmp_path):
     ]  # fmt: skip
     assert files[1]["elements"] == [[10, 150, 190, 250], [90, 190, 110, 210]]
     assert files[2]["elements"] == []
+    assert (files[1]["tap"], files[1]["candidates"]) == ([100, 200], files[1]["elements"])
+    assert "candidates" not in files[0]  # whether the app's icon is on the screen is not said
     assert files[8]["elements"] == [[60, 160, 140, 240]]
     assert "elements" not in files[0]
     assert report.counts["steps left out: button Home"] == 1

@@ -65,6 +65,8 @@ def test_android_controls_trees_give_the_boxes_of_real_elements(golds, tmp_path)
     # What lies behind a dialog is not what the finger meets.
     assert said[6] == ("long_click", "150,350,200,400")
     assert steps[1]["elements"] == [[0, 0, 200, 400], [10, 150, 190, 250], [20, 180, 101, 220], [0, 300, 200, 340]]
+    # What published rules ask: the tap, and the elements that hold it.
+    assert (steps[1]["tap"], steps[1]["candidates"]) == ([100, 200], [[0, 0, 200, 400], *steps[1]["elements"][1:3]])
     assert steps[0]["elements"] == []
     assert "elements" not in steps[3]  # its tree cannot be read
     assert report.counts["accessibility trees that cannot be read"] == 1

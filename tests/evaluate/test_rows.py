@@ -67,7 +67,7 @@ def test_what_rules_need_comes_from_the_row(tmp_path):
     [
         ({"elements": [[1, 2, 3]]}, "'elements' is no list of boxes"),
         ({"elements": "1,2,3,4"}, "'elements' is no list of boxes"),
-        ({"candidates": [[1, 2, 3, None]]}, "'candidates' is no list of boxes"),
+        ({"candidates": [[1, 2, 3, None]]}, "'candidates' holds what is no number of pixels"),
         ({"tap": [1]}, r"'tap' is not \[x, y\]"),
         ({"tap": [True, 1]}, "'tap' is not"), ({"task": ["a"]}, "'task' is neither text nor a number"),
     ],
