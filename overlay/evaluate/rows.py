@@ -107,7 +107,7 @@ def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | N
             "group": row.get("group") or "",
             "app": str(fields.get("app_name") or "unknown"),
             "position": len(history) + 1 if isinstance(history, list) else 1,
-            "screen": rows_screen(row, size_of(path[-1], row["source"]) if path else None, scale),
+            "screen": rows_screen(row, size_of(path[-1], row["source"]) if path else None, scale, gold),
             "plan": baselines.plan_step(step_input(told["problem"])[1]),
         })  # fmt: skip
         if args.limit and len(asked.rows) == args.limit:

@@ -48,7 +48,7 @@ def succeeds(predicted: Action | None, gold: Action, screen: Screen = UNKNOWN, r
 
 def step_of(gold: Action, screen: Screen = UNKNOWN) -> Step:
     """A gold action of the model's space, in pixels on its screen."""
-    in_pixels = screen.pixels(gold)
+    in_pixels = screen.gold or screen.pixels(gold)
     assert in_pixels is not None
     return Step(in_pixels, screen)
 

@@ -1,12 +1,16 @@
 """Whose row is whose: tasks, several files, comparisons of several scores."""
 
 import json
+from argparse import Namespace
 
 import pytest
+from PIL import Image
 
+from overlay.action.space import SPACES, Space
 from overlay.errors import DataError, SettingError
-from overlay.evaluate.rows import Asked
+from overlay.evaluate.rows import Asked, rows_of
 from overlay.evaluate.tables import check_judged, labels, read_table, summary
+from overlay.prompt.style import PromptStyle
 from tests.evaluate.parts import action, asked, fields, row, screen, tree, write
 
 FLAT = "{task}_{step}.png"
@@ -60,6 +64,17 @@ def test_what_rules_need_comes_from_the_row(tmp_path):
     assert (rules["box"]["steps"]["n"], rules["box"]["not_judged"]) == (2, {})
     with pytest.raises(DataError, match="rule aitw can judge none of the 1 rows: the row lacks elements"):
         check_judged(Asked(found.rows[1:], found.left_out), "aitw")
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_gold_is_not_rounded_to_the_models_numbers(tmp_path, space):
+    """333 of 1000 each way in `norm1000`, but more across than down in pixels."""
+    Image.new("RGB", (1080, 2400)).save(tmp_path / "x.png")
+    file = write(tmp_path / "rows.jsonl", [row("x.png", action("swipe", "100,100,460,899"))])
+    found = rows_of(Namespace(data=str(file), images=str(tmp_path), limit=0), PromptStyle(space=Space(space)))
+    right, down = (action("swipe", path) for path in ("100,100,900,100", "100,100,100,900"))
+    assert summary(found, [right])["metrics"]["step_success_rate"]["value"] == 1.0
+    assert summary(found, [down])["metrics"]["step_success_rate"]["value"] == 0.0
 
 
 @pytest.mark.parametrize(

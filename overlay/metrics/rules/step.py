@@ -17,13 +17,15 @@ Point = tuple[float, float]
 class Screen:
     """What a row says of its current screen: `size` (width, height); `tap`: where the annotator's finger landed;
     `elements`: boxes of all annotated elements; `candidates`: those of them that the gold action means. None where the
-    row does not say. `scale`: of the model's space."""
+    row does not say. `scale`: of the model's space; `gold`: the gold action in pixels, which the model's space has in
+    whole numbers of its own only."""
 
     size: Point | None = None
     scale: Scale = (1.0, 1.0)
     tap: Point | None = None
     elements: Sequence[Box] | None = None
     candidates: Sequence[Box] | None = None
+    gold: Action | None = None
 
     def pixels(self, action: Action | None) -> Action | None:
         """An action of the model's space in pixels of the screenshot."""
@@ -126,8 +128,8 @@ def screen_of(example: Mapping[str, Any]) -> Screen:
     return Screen((size[0] / sx, size[1] / sy) if size else None, (sx, sy))
 
 
-def rows_screen(row: Mapping[str, Any], size: Point | None, scale: Scale = (1.0, 1.0)) -> Screen:
-    """The screen of a row (columns `tap`, `elements` and `candidates`, each optional) of `size` pixels."""
+def rows_screen(row: Mapping[str, Any], size: Point | None, scale: Scale, gold: Action) -> Screen:
+    """The screen of a row (columns `tap`, `elements`, `candidates`, each optional) of `size` pixels, and its gold."""
     tap, boxes = row.get("tap"), {name: row.get(name) for name in ("elements", "candidates")}
     known = {name: None if value is None else [tuple(box) for box in value] for name, value in boxes.items()}
-    return Screen(size, scale, tuple(tap) if tap else None, **known)
+    return Screen(size, scale, tuple(tap) if tap else None, gold=gold, **known)
