@@ -86,7 +86,7 @@ class ImageFeatures:
 
 def _key(pixels: torch.Tensor, grid: list[int]) -> tuple:
     """Tells most images apart; those that share it are compared."""
-    return (*grid, pixels.double().sum().item())
+    return (*grid, pixels.sum(dtype=torch.float64).item())
 
 
 def _encoded(found: list[Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ completions, as far as rounding lets it.
 """
 
 from functools import wraps
+from types import MethodType
 from typing import Any
 
 import torch
@@ -23,16 +24,16 @@ KNOWN = {"input_ids", "attention_mask", "pixel_values", "image_grid_thw", "gener
 def share_prefill(model: Any, features: ImageFeatures) -> None:
     """Make a model's `generate` prefill each different prompt of its batch once; calls that it does not know (beams,
     a cache of their own, other inputs) are the model's own. `model`: out of its wrappers and its adapter's."""
-    theirs = model.generate
 
-    @wraps(theirs)
-    def generate(*args: Any, **inputs: Any) -> Any:
+    @wraps(type(model).generate)
+    def generate(self: Any, *args: Any, **inputs: Any) -> Any:
         given = {name: value for name, value in inputs.items() if value is not None}
-        if args or not given.keys() <= KNOWN or not _shareable(model, given):
-            return theirs(*args, **inputs)
-        return theirs(**_prefilled(model, features, given))
+        own = self is features.model  # and no copy of it
+        if args or not own or not given.keys() <= KNOWN or not _shareable(self, given):
+            return type(self).generate(self, *args, **inputs)
+        return type(self).generate(self, **_prefilled(self, features, given))
 
-    model.generate = generate
+    model.generate = MethodType(generate, model)
 
 
 def _shareable(model: Any, inputs: dict[str, Any]) -> bool:

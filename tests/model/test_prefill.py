@@ -1,5 +1,7 @@
 """Completions sampled from a shared prefill, and features of images computed once."""
 
+import copy
+
 import pytest
 import torch
 from transformers import GenerationConfig
@@ -62,6 +64,11 @@ def test_completions_are_the_same_for_the_same_seed(family):
     assert torch.equal(model.generate(**inputs, generation_config=config), own)
     model.gradient_checkpointing_disable()
     model.eval()
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin.lm_head.weight.mul_(-1)
+    torch.manual_seed(3)
+    assert not torch.equal(twin.generate(**inputs, generation_config=config), expected)  # by its own weights
     beams = GenerationConfig(num_beams=2, max_new_tokens=3, pad_token_id=PAD, eos_token_id=7)
     assert len(model.generate(**inputs, generation_config=beams)) == 6
 
