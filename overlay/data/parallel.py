@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -32,14 +33,20 @@ def ordered_map(function: Callable[[Any], Any], items: Iterable, workers: int) -
 def _leave_it_to_the_parent() -> None:
     """Ctrl-C reaches every process of the terminal's group; the parent alone says so, and ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the block is over: in the middle of a fork it would be lost, or raised in the child."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Ctrl-C waits until the block is over: in the middle of a start it leaves workers that nobody ends, which Python
+    then waits for at exit. By a handler, for a blocked signal reaches the main thread through any other one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[tuple[int, Any]] = []
+    before = signal.signal(signal.SIGINT, lambda *what: told.append(what))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
+    if told and callable(before):
+        before(*told[0])

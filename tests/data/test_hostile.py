@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_prep import check, convert
 from overlay.data.dataset import load_dataset
-from overlay.data.images import check_image, open_image, read_encoded, read_png_or_jpeg, size_of
+from overlay.data.images import check_image, open_image, read_png_or_jpeg, size_of
 from overlay.errors import LONGEST, DataError
 from overlay.prompt.template import step_input
 from tests.conftest import step_record, write_step
@@ -45,7 +45,7 @@ IMAGES = {"pixels": bomb, "text": text_bomb, "pipe": os.mkfifo, "folder": os.mkd
 def test_images(kind, tmp_path):
     path = tmp_path / "x.png"
     IMAGES[kind](path)
-    for read in (open_image, size_of, read_encoded, read_png_or_jpeg):
+    for read in (open_image, size_of, read_png_or_jpeg):
         with pytest.raises(DataError, match=r"rows\.jsonl:7: .*x\.png"):
             read(str(path), "rows.jsonl:7")
     assert check_image(path, decode=True)[0] is None
