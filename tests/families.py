@@ -1,63 +1,87 @@
-"""Tiny random models of each family from their configs, and batches for them; no processor, no tokenizer."""
+"""Tiny random models of each family from their configs: in memory with batches made of numbers, or as folders with a
+processor, which every command takes."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLConfig,
-    Qwen2VLForConditionalGeneration,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-)
+import transformers
 
 IMAGE, VIDEO, START, END, PAD, WORDS = 3, 4, 5, 6, 0, 64
+ROPE = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
 TEXT: dict[str, Any] = {
     "vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 4096,
+    "num_key_value_heads": 2, "max_position_embeddings": 4096, "rope_parameters": ROPE,
 }  # fmt: skip
-TOKENS = {"image_token_id": IMAGE, "video_token_id": VIDEO, "vision_start_token_id": START, "vision_end_token_id": END}
-ROPE = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+THIRD = TEXT | {"head_dim": 8, "rope_parameters": ROPE | {"mrope_interleaved": True}}
+VISION: dict[str, Any] = {
+    "depth": 2, "hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 32, "num_heads": 2
+}  # fmt: skip
+DEEP = VISION | {"depth": 3, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "decoder_sparse_step": 1}
+LINEAR = {
+    "layer_types": ["linear_attention", "full_attention"], "linear_num_key_heads": 2, "linear_num_value_heads": 2,
+    "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    "rope_parameters": ROPE | {"mrope_interleaved": True, "partial_rotary_factor": 1.0},
+}  # fmt: skip
+# Name of the classes, text config, vision config.
+PARTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "qwen2_vl": ("Qwen2VL", TEXT, {"depth": 2, "embed_dim": 16, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2}),
+    "qwen2_5_vl": ("Qwen2_5_VL", TEXT, VISION | {"fullatt_block_indexes": [1], "window_size": 56}),
+    "qwen3_vl": ("Qwen3VL", THIRD, DEEP),
+    "qwen3_vl_moe": ("Qwen3VLMoe", THIRD | EXPERTS, DEEP),
+    "qwen3_5": ("Qwen3_5", THIRD | LINEAR, VISION | {"num_position_embeddings": 64}),
+}
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # whose prompts are packed
+CELLS = {"qwen2_vl": 28, "qwen2_5_vl": 28, "qwen3_vl": 32, "qwen3_vl_moe": 32, "qwen3_5": 32}
 
 
-def qwen2_vl() -> Any:
-    vision = {"depth": 2, "embed_dim": 16, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2}
-    config = Qwen2VLConfig(text_config=TEXT | {"rope_parameters": ROPE}, vision_config=vision, **TOKENS)
-    return Qwen2VLForConditionalGeneration(config)
-
-
-def qwen2_5_vl() -> Any:
-    vision = {
-        "depth": 2, "hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 32, "num_heads": 2,
-        "fullatt_block_indexes": [1], "window_size": 56,
-    }  # fmt: skip
-    config = Qwen2_5_VLConfig(text_config=TEXT | {"rope_parameters": ROPE}, vision_config=vision, **TOKENS)
-    return Qwen2_5_VLForConditionalGeneration(config)
-
-
-def qwen3_vl() -> Any:
-    vision = {
-        "depth": 3, "hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 32, "num_heads": 2,
-        "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64,
-    }  # fmt: skip
-    rope = ROPE | {"mrope_interleaved": True}
-    config = Qwen3VLConfig(text_config=TEXT | {"head_dim": 8, "rope_parameters": rope}, vision_config=vision, **TOKENS)
-    return Qwen3VLForConditionalGeneration(config)
-
-
-FAMILIES = {"qwen2_vl": qwen2_vl, "qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl}
+def build(family: str, text: dict[str, Any], **tokens: Any) -> Any:
+    """An fp32 model; `text` goes over its text config."""
+    name, own, vision = PARTS[family]
+    config = getattr(transformers, f"{name}Config")(text_config=own | text, vision_config=vision, **tokens)
+    return getattr(transformers, f"{name}ForConditionalGeneration")(config)
 
 
 def make(family: str, seed: int = 0) -> Any:
-    """An fp32 model whose weights spread log-probs."""
+    """A model whose weights spread log-probs."""
     torch.manual_seed(seed)
-    model = FAMILIES[family]()
+    tokens = {
+        "image_token_id": IMAGE, "video_token_id": VIDEO, "vision_start_token_id": START, "vision_end_token_id": END
+    }  # fmt: skip
+    model = build(family, {}, **tokens)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(0, 0.15)
     return model.eval()
+
+
+def write(family: str, folder: Path, texts: list[str], pixels: int = 84 * 112) -> Path:
+    """A model's folder with a processor whose tokenizer knows `texts`."""
+    from overlay.demo.chat import CHAT_TEMPLATE
+    from overlay.demo.tiny_model import build_tokenizer
+
+    tokenizer = build_tokenizer(texts)
+    token: Any = tokenizer.convert_tokens_to_ids
+    third = family not in ("qwen2_vl", "qwen2_5_vl")
+    kind = "Qwen3VL" if third else {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL"}[family]
+    cell = CELLS[family]
+    images = transformers.Qwen2VLImageProcessor(patch_size=cell // 2, min_pixels=cell * cell, max_pixels=pixels)
+    videos = transformers.Qwen3VLVideoProcessor() if third else transformers.Qwen2VLVideoProcessor()
+    processor = getattr(transformers, f"{kind}Processor")(images, tokenizer, videos, chat_template=CHAT_TEMPLATE)
+    torch.manual_seed(0)
+    end, pad = token("<|im_end|>"), token("<|endoftext|>")
+    model = build(
+        family, {"vocab_size": len(tokenizer), "eos_token_id": end, "pad_token_id": pad, "bos_token_id": pad},
+        image_token_id=token("<|image_pad|>"), video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"), vision_end_token_id=token("<|vision_end|>"),
+    )  # fmt: skip
+    model.generation_config.eos_token_id = [end, pad]
+    model.generation_config.pad_token_id = pad
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
 
 
 def patch_width(model: Any) -> int:

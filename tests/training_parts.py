@@ -22,7 +22,7 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
     from overlay.prompt.style import PromptStyle
     from overlay.settings import VlmTrainerOptions
 
-    def build(rewards, own=None, first=None, judge=None, **settings):
+    def build(rewards, own=None, first=None, judge=None, model_dir=None, **settings):
         data = load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path)
         rows = as_rows(data.select(range(first or len(data))), PromptStyle(), answer_tags=True)
         values = {
@@ -32,7 +32,7 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
         } | settings  # fmt: skip
         folder = tmp_path / "renamed"  # no model's name in the path
         if not folder.exists():  # truncating a file that an earlier trainer has mapped takes its weights away
-            shutil.copytree(tiny_model_dir, folder)
+            shutil.copytree(model_dir or tiny_model_dir, folder)
         return GuiVLMGRPOTrainer(
             options=VlmTrainerOptions(**(own or {})), judge=judge, model=str(folder), reward_funcs=rewards,
             args=GRPOConfig(**values), vlm_module=Qwen2VLModule(),

@@ -8,6 +8,7 @@ row becomes an example, so rewards and metrics compare there; drawing goes back.
 import json
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from overlay.action.action import BOX_TYPES, parse_coordinates
 from overlay.action.completion import load_json
@@ -20,13 +21,22 @@ FAMILY_SPACES = {
     "qwen3_5": "norm1000", "qwen3_5_moe": "norm1000", "internvl": "norm1000", "internvl_chat": "norm1000",
     "glm4v": "norm1000",
 }  # fmt: skip
-CELL = 28  # pixels of a side that become one token; Qwen2.5-VL's patch size times its merge size
+CELL = 28  # pixels of a side that become one token: patch size times merge size of Qwen2-VL and Qwen2.5-VL
 NOTES = {
     "zh": "坐标一律为 0 到 1000 的整数，按当前截图的宽和高归一化。\n",
     "en": "All coordinates are integers from 0 to 1000, relative to the current screenshot's width and height.\n",
 }
 
 Scale = tuple[float, float]
+
+
+def cell_of(config: dict[str, Any]) -> int:
+    """Pixels of a side that become one token, of a model's config.json: 28 in Qwen2.5-VL, 32 in Qwen3-VL."""
+    vision = config.get("vision_config") or {}
+    patch, merge = vision.get("patch_size"), vision.get("spatial_merge_size")
+    if isinstance(patch, int) and isinstance(merge, int):
+        return patch * merge
+    return 32 if str(config.get("model_type", "")).startswith("qwen3") else CELL
 
 
 def seen_size(width: int, height: int, min_pixels: int, max_pixels: int, cell: int = CELL) -> tuple[int, int]:
@@ -53,12 +63,13 @@ def shrunk_size(width: int, height: int, limit: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Space:
-    """A coordinate space, with the pixel limits under which the model sees its images. SettingError for an unknown
-    name."""
+    """A coordinate space, with the pixel limits and the cell (pixels of a side) under which the model sees its images.
+    SettingError for an unknown name."""
 
     name: str = "original"
     min_pixels: int = 3136
     max_pixels: int = 12845056
+    cell: int = CELL
 
     def __post_init__(self) -> None:
         if self.name not in SPACES:
@@ -72,7 +83,7 @@ class Space:
         across, down = (1000, 1000)
         if self.name == "resized":
             handed = shrunk_size(width, height, limit) if limit else (width, height)
-            across, down = seen_size(*handed, self.min_pixels, self.max_pixels)
+            across, down = seen_size(*handed, self.min_pixels, self.max_pixels, self.cell)
         return across / width, down / height
 
 

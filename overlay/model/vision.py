@@ -77,11 +77,12 @@ def leave_out_no_images(model: torch.nn.Module) -> None:
 
 
 def blank_features(tower: Any) -> torch.Tensor:
-    """Features of one blank image of 2 x 2 merged patches."""
+    """Features of one blank image of 2 x 2 merged patches, those that DeepStack hands to later layers with them."""
     config = tower.config
     side = 2 * config.spatial_merge_size
-    patch = config.in_channels * config.temporal_patch_size * config.patch_size**2
+    patch = getattr(config, "in_channels", 3) * config.temporal_patch_size * config.patch_size**2
     weight = next(tower.parameters())
     pixels = torch.zeros(side * side, patch, device=weight.device, dtype=weight.dtype)
     output = tower(pixels, grid_thw=torch.tensor([[1, side, side]], device=weight.device))
-    return getattr(output, "pooler_output", output)
+    parts = [getattr(output, "pooler_output", output), *(getattr(output, "deepstack_features", None) or [])]
+    return torch.cat([part.flatten() for part in parts])

@@ -14,7 +14,7 @@ from overlay.prompt.style import PromptStyle
 
 STYLE_FILE = "prompt_style.json"
 _TEXTS = ("template", "language", "images_first", "question_template")
-_SPACE = {"coordinate_space": "name", "min_pixels": "min_pixels", "max_pixels": "max_pixels"}
+_SPACE = {"coordinate_space": "name", "min_pixels": "min_pixels", "max_pixels": "max_pixels", "cell": "cell"}
 
 
 def write_style(style: PromptStyle, folder: Path) -> None:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from pickle import UnpicklingError
 
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from transformers import AutoModelForImageTextToText
@@ -21,6 +22,7 @@ from transformers import AutoModelForImageTextToText
 from overlay.action.action import Action, parse_action, parse_coordinates
 from overlay.action.completion import split
 from overlay.action.space import rescale
+from overlay.data.arrow import SCHEMA
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import scale_of
 from overlay.errors import SettingError, command
@@ -47,7 +49,7 @@ def read_box(completion: str) -> tuple[float, ...] | None:
 def question_rows(paths: list[str], question: str) -> Dataset:
     """One row that asks `question` about the images."""
     row = {"image": paths, "problem": MARK * len(paths) + question, "solution": "", "source": "the question"}
-    return Dataset.from_list([row | {"accu_reward_method": "default"}])
+    return Dataset(pa.Table.from_pylist([{"accu_reward_method": "default", **row}], schema=SCHEMA))
 
 
 @command("local", OSError, ValueError, IndexError, UnpicklingError)

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from overlay.action.space import FAMILY_SPACES, SPACES, Space
+from overlay.action.space import FAMILY_SPACES, SPACES, Space, cell_of
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style
@@ -51,8 +51,9 @@ def _assumed(folder: Path | None) -> PromptStyle:
     """What a model is asked like that says nothing: its family's coordinates and its processor's limits."""
     space = Space()
     if folder is not None and (folder / "config.json").is_file():
-        family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "")
-        space = Space(FAMILY_SPACES.get(family, space.name), *pixel_limits(folder))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        name = FAMILY_SPACES.get(config.get("model_type", ""), space.name)
+        space = Space(name, *pixel_limits(folder), cell_of(config))
     return PromptStyle(load_template("zh"), space=space)
 
 
@@ -65,7 +66,8 @@ def _overridden(style: PromptStyle, args: argparse.Namespace) -> tuple[PromptSty
         for name, value in asked.items()
         if value is not None and value != own[name]
     ]
-    space = Space(**{name: own[name] if value is None else value for name, value in asked.items()})
+    asked = {name: own[name] if value is None else value for name, value in asked.items()}
+    space = Space(**asked, cell=style.space.cell)
     style = replace(style, space=space)
     if args.prompt_template:
         template = load_template(args.prompt_template)

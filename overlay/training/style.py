@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from overlay.action.space import Space
-from overlay.model.family import AUTO, space_of
+from overlay.model.family import AUTO, model_cell, space_of
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import read_style
 from overlay.prompt.template import LANGUAGES, load_template
@@ -20,7 +20,7 @@ def style_of_run(args: Any, model: str, question_template: str | None = None, sa
         args.coordinate_space, why = space_of(model)
         if says:
             print(f"--coordinate_space auto: {args.coordinate_space}, for {why}", file=sys.stderr)
-    space = Space(args.coordinate_space, args.min_pixels, args.max_pixels)
+    space = Space(args.coordinate_space, args.min_pixels, args.max_pixels, model_cell(model))
     language = args.prompt_template if args.prompt_template in LANGUAGES else "zh"
     if args.task_type == "gui":
         template = load_template(args.prompt_template)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForCausalLM, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForCausalLM, Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from trl import TrlParser
 
@@ -56,8 +56,10 @@ def test_the_class_is_that_of_the_config(qwen, tmp_path):
     settings = {"use_cache": False, "torch_dtype": "float32"}
     assert Module(qwen).get_model_class(folder, settings) is Qwen2_5_VLForConditionalGeneration
     assert settings == {"torch_dtype": "float32", "trust_remote_code": False}
-    with pytest.raises(ValueError, match="Unsupported model: qwen3_vl"):
-        Module(qwen).get_model_class(model_folder(tmp_path / "Qwen2.5-VL", "qwen3_vl"), {})
+    newer = Module(qwen).get_model_class(model_folder(tmp_path / "Qwen2.5-VL", "qwen3_vl"), {})
+    assert newer is Qwen3VLForConditionalGeneration  # which upstream does not know
+    with pytest.raises(ValueError, match="Unsupported model: qwen_9"):
+        Module(qwen).get_model_class(model_folder(tmp_path / "other", "qwen_9"), {})
 
 
 def test_the_reference_of_zero3_is_loaded_with_the_models_class(qwen, tiny_model_dir):

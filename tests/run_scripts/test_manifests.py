@@ -103,7 +103,7 @@ def test_sbatch_does_not_repeat_an_end_on_purpose(sbatch, tmp_path):
     assert "the loss is nan" in done.stderr
     (tmp_path / "run" / "stopped.json").unlink()
     (tmp_path / "starts").unlink()
-    done = sbatch(0, ":", GENERATIONS="7")
+    done = sbatch(0, ":", GENERATIONS="7", BATCH="1")
     assert (done.returncode, (tmp_path / "starts").read_text()) == (2, "\n"), done.stderr
     assert "slurm.sbatch: refused: 2 run_grpo_gui_multinode.sh: nodes x processes x batch" in done.stderr
 
@@ -119,7 +119,7 @@ def test_what_a_platform_hears():
     for settings, statuses in ((compose["environment"], (0, 0)), ({"FAILED_STATUS": "138"}, (2, 1))):
         place = {"NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "PREFLIGHT_TIMEOUT": "1"}
         own = {name: str(value) for name, value in settings.items() if name.endswith("_STATUS")}
-        for changed, status in (({"GENERATIONS": "7"}, statuses[0]), ({"NNODES": "x"}, statuses[0])):
+        for changed, status in (({"GENERATIONS": "7", "BATCH": "1"}, statuses[0]), ({"NNODES": "x"}, statuses[0])):
             done = subprocess.run(
                 ["bash", str(SCRIPTS / "run_grpo_gui_multinode.sh")], capture_output=True, text=True,
                 env=clean() | {"DRY_RUN": "1", "BACKEND": "trl"} | place | own | changed,

@@ -7,7 +7,9 @@ what is wrong or missing there is mended here, around whichever class upstream's
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from overlay.model.folder import config_of
 
@@ -20,7 +22,7 @@ class Module:
     """Upstream's module object, its defects mended; everything else is its own.
 
     - Qwen's model class is chosen by the config's model type. Upstream looks for names in the path: a checkpoint in
-      output/run1 is refused. Drop when it reads the config.
+      output/run1 is refused, and Qwen3-VL has no name there. Drop when it reads the config.
     - `use_cache` is taken out of the arguments of from_pretrained, which have none in transformers 5 (gradient
       checkpointing turns it off on the config), and models get the `warnings_issued` that upstream writes to and that
       release took away. Drop when upstream runs on it.
@@ -47,7 +49,8 @@ class Module:
             model_type = config_of(model_id)["model_type"]
             name = NAMES.get(model_type, model_type)
         model_init_kwargs.setdefault("trust_remote_code", False)  # nor may anyone be asked in the middle of a run
-        found = self.module.get_model_class(name, model_init_kwargs)
+        later = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(name)
+        found = getattr(transformers, later) if later else self.module.get_model_class(name, model_init_kwargs)
         model_init_kwargs.pop("use_cache", None)
         if issubclass(found, PreTrainedModel):  # InternVL's AutoModel brings its own class for both
             AutoModelForCausalLM.register(found.config_class, found, exist_ok=True)

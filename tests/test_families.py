@@ -1,0 +1,103 @@
+"""Each model family walks the whole way: lengths, training in both backends, resume, answers; tiny models from configs.
+
+python -m pytest tests/test_families.py -v      prints the table: family x step
+"""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+from trl import TrlParser
+
+from data_prep import check
+from overlay.backends.trl.arguments import ARGUMENTS
+from overlay.backends.trl.train import train
+from overlay.data.dataset import load_dataset
+from overlay.data.examples import as_examples
+from overlay.data.lengths import image_tokens, prompt_lengths
+from overlay.model.processor import load_processor
+from overlay.model.vision import VISION, keep_in_step
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import read_style
+from overlay.rewards import REWARDS
+from overlay.serve import local
+from tests import families
+from tests.stock import TASKS
+
+pytestmark = pytest.mark.integration
+SPACES = {"qwen2_vl": "norm1000", "qwen2_5_vl": "resized"}
+
+
+def letters(completions, **columns):
+    return [sum(map(ord, completion[0]["content"])) % 97 / 97 for completion in completions]
+
+
+@pytest.fixture(scope="module", params=families.PARTS)
+def family(request, demo_rows, tmp_path_factory):
+    """(name, folder) of a family's tiny model."""
+    texts = [turn["value"] for line in demo_rows.open() for turn in json.loads(line)["conversations"]]
+    return request.param, families.write(request.param, tmp_path_factory.mktemp(request.param), texts)
+
+
+def test_lengths_and_boxes_are_the_processors(family, mixed_rows, tmp_path, capsys):
+    name, folder = family
+    processor = load_processor(str(folder), max_pixels=200 * 200)
+    cell = families.CELLS[name]
+    for size in ((1080, 2400), (1368, 2706), (300, 90), (64, 64), (33, 41)):
+        image = Image.new("RGB", size)
+        grid = processor.image_processor(images=image, return_tensors="pt")["image_grid_thw"][0]
+        assert image_tokens(*size, processor) == grid.prod() // 4
+    rows = load_dataset(str(mixed_rows), str(TASKS / "train"), "gui_action", tmp_path)
+    examples = as_examples(rows.select(range(6)), PromptStyle())
+    lengths = prompt_lengths(rows.select(range(6)), PromptStyle(), processor)
+    for example, length in zip(examples, lengths, strict=True):
+        text = processor.apply_chat_template(example["prompt"], tokenize=False, add_generation_prompt=True)
+        made = processor(text=[text], images=example["images"] or None, return_tensors="pt")
+        assert made["input_ids"].shape[1] == length
+    assert check.main([str(mixed_rows), "--images", str(TASKS / "train"), "--processor", str(folder)]) == 0
+    assert cell == processor.image_processor.patch_size * processor.image_processor.merge_size
+
+
+def test_trl_trains_resumes_and_answers(family, flags, mixed_rows, tmp_path, monkeypatch, capfd):
+    name, folder = family
+    monkeypatch.setitem(REWARDS, "letters", letters)
+
+    def run(steps):
+        return train(*TrlParser(ARGUMENTS).parse_args_and_config(args=flags(
+            model_name_or_path=folder, data_file_paths=mixed_rows, reward_funcs="letters", max_steps=steps, beta=0.1,
+            save_steps=1, save_strategy="steps", lr_scheduler_type="constant", resume_changed="true",
+        )))  # fmt: skip
+
+    run(1)
+    trainer = run(2)
+    assert trainer.state.global_step == 2
+    assert [entry for entry in trainer.state.log_history if entry.get("grad_norm", 0) > 0]
+    style = read_style(tmp_path / "run")
+    assert (style.space.cell, style.space.name) == (families.CELLS[name], SPACES.get(name, "norm1000"))
+    assert (trainer.shared.refused is None) == (name != "qwen3_5")
+    line = [str(tmp_path / "run"), "--data", str(mixed_rows), "--images", str(TASKS / "train"), "--index", "0", "2"]
+    assert local.main([*line, "--max_tokens", "3"]) == 0
+    assert f"coordinates {style.space.name}" in capfd.readouterr().err
+
+
+def test_vlm_r1_trains(family, vlm_r1_trainer):
+    _, folder = family
+    trainer = vlm_r1_trainer(
+        [letters], first=8, model_dir=folder, max_steps=2, beta=0.1, learning_rate=1e-3, num_iterations=2,
+        save_strategy="no",
+    )  # fmt: skip
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+
+
+def test_every_part_of_the_tower_is_in_a_pass_without_images(family):
+    """DeepStack's mergers too: a rank whose rows have no image has the gradients of one whose rows have."""
+    name, _ = family
+    model = families.make(name)
+    keep_in_step(model)
+    ids = torch.tensor([[9, 10, 11]])
+    model(input_ids=ids, labels=ids).loss.backward()
+    assert not [n for n, p in model.named_parameters() if VISION in n and p.grad is None]
