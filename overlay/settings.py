@@ -7,6 +7,7 @@ Each class is a part of a backend's command line: `overlay.backends.trl.argument
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from overlay.action.clicks import CLICKS
 from overlay.action.space import SPACES
 from overlay.errors import SettingError
 
@@ -66,6 +67,9 @@ class TrainerOptions:
         default=50.0,
         metadata={"help": "Megabytes of completions with their rewards kept by each rank (make rollouts); 0: none."},
     )
+    click_reward: str = field(
+        default="box", metadata={"help": f"How gui_action scores a click: {', '.join(CLICKS)}; see docs/rewards.md."}
+    )
     share_prompts: bool = field(
         default=True,
         metadata={"help": "Compute each prompt, and each image of it, once for all of its completions on a rank."},
@@ -89,6 +93,7 @@ class VlmTrainerOptions(TrainerOptions):
     )
 
     def __post_init__(self) -> None:
+        one_of("click_reward", self.click_reward, tuple(CLICKS))
         one_of("loss_type", self.loss_type, LOSSES)
         one_of("scale_rewards", self.scale_rewards, SCALES)
 

@@ -4,7 +4,8 @@ import math
 
 from Levenshtein import ratio
 
-from overlay.action.action import BOX_TYPES, TEXT_TYPES, Action, as_box, centre, contains, direction, iou, plain
+from overlay.action.action import BOX_TYPES, TEXT_TYPES, Action, as_box, direction, plain
+from overlay.action.clicks import CLICKS
 from overlay.action.completion import load_json
 
 REPAIRED = 0.9
@@ -18,26 +19,12 @@ def similarity(predicted: str, gold: str) -> float:
     return ratio(predicted[:limit], gold) * (min(1.0, limit / len(predicted)) if predicted else 1.0)
 
 
-def match_box(predicted: Action, gold: Action) -> float:
-    """Score of a click or long_click in [0, 1].
-
-    - the centre lies in the gold box: 0.75 + 0.25 * IoU (a point has IoU 0); exactly the gold box: 1
-    - it does not, but the boxes overlap: 0.1 + 0.4 * IoU
-    - no overlap: below 0.1, falling with the distance measured in gold diagonals, so that nearer misses rank higher
-    """
+def match_click(predicted: Action, gold: Action, click: str = "box") -> float:
+    """Score of a click or long_click in [0, 1]: 1 for exactly the gold box, else by `CLICKS[click]`."""
     if predicted.coordinates is None or gold.coordinates is None:
         return 0.0
     box, target = as_box(predicted.coordinates), as_box(gold.coordinates)
-    if box == target:
-        return 1.0
-    x, y = centre(box)
-    overlap = iou(box, target)
-    if contains(target, x, y):
-        return 0.75 + 0.25 * overlap
-    if overlap > 0:
-        return 0.1 + 0.4 * overlap
-    miss = math.hypot(max(target[0] - x, 0, x - target[2]), max(target[1] - y, 0, y - target[3]))
-    return 0.1 / (1 + miss / max(1.0, math.hypot(target[2] - target[0], target[3] - target[1])))
+    return 1.0 if box == target else CLICKS[click](box, target)
 
 
 def match_swipe(predicted: Action, gold: Action, size: Size = (1, 1)) -> float:
@@ -99,16 +86,17 @@ def same_inquiry(predicted: Action, gold: Action) -> bool:
     return _same_index(asked, wanted) and same_text(plain(asked.get("Question")), plain(wanted.get("Question")))
 
 
-def match(predicted: Action | None, gold: Action | None, size: Size = (1, 1)) -> float:
+def match(predicted: Action | None, gold: Action | None, size: Size = (1, 1), click: str = "box") -> float:
     """How well an action matches the gold one, in [0, 1]: 1 when equal, 0 for another type or no action at all.
 
-    `size`: (width, height) of the screen in the actions' space, by which a swipe has its direction. A repaired action
-    has `REPAIRED` of the score: the same answer as proper JSON must be worth more.
+    `size`: (width, height) of the screen in the actions' space, by which a swipe has its direction; `click`: how clicks
+    are scored (`CLICKS`). A repaired action has `REPAIRED` of the score: the same answer as proper JSON must be worth
+    more.
     """
     if predicted is None or gold is None or predicted.type != gold.type:
         return 0.0
     if gold.type in BOX_TYPES:
-        score = match_box(predicted, gold)
+        score = match_click(predicted, gold, click)
     elif gold.type == "swipe":
         score = match_swipe(predicted, gold, size)
     elif gold.type in TEXT_TYPES:

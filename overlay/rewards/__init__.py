@@ -5,6 +5,8 @@
 """
 
 from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 from overlay.rewards.accuracy import accuracy_reward
 from overlay.rewards.action import gui_action_reward
@@ -16,3 +18,20 @@ REWARDS: dict[str, Callable[..., Sequence[float | None]]] = {
     "format_scaled": scaled_format_reward,
     "gui_action": gui_action_reward,
 }
+
+
+def bound(rewards: list[Any], judge: Any, click: str) -> list[Any]:
+    """The rewards of a run, in which accuracy asks the judge (or None), and it and gui_action score clicks by `click`
+    (`overlay.action.clicks.CLICKS`); others as they are."""
+    settings = {accuracy_reward: {"judge": judge, "click": click}, gui_action_reward: {"click": click}}
+    return [_with(each, settings[each]) if callable(each) and each in settings else each for each in rewards]
+
+
+def _with(reward: Callable, settings: dict[str, Any]) -> Callable:
+    @wraps(reward)
+    def call(completions: list, **columns: list) -> list:
+        return reward(completions, **settings, **columns)
+
+    # See overlay.training.recorder.NEEDED.
+    call.needed = settings.get("judge") is not None  # pyright: ignore[reportAttributeAccessIssue] functions take them
+    return call

@@ -1,7 +1,6 @@
 """accuracy: the reward whose method is chosen by file (`--reward_method`) or by row (`accu_reward_method`)."""
 
 from collections.abc import Callable, Sequence
-from functools import wraps
 
 from overlay.action.completion import content_of
 from overlay.rewards.action import score_action
@@ -32,13 +31,15 @@ def accuracy_reward(
     accu_reward_method: list[str],
     judge: Judge | None = None,
     screen_size: Sequence[Sequence[float]] | None = None,
+    click: str = "box",
     **columns: list,
 ) -> list[float | None]:
     """Score each completion by its own row's method, in [0, 1], or None where the judge gave no verdict; the dataset
     refuses unknown methods beforehand.
 
-    `judge` is asked about all rows of method `llm` at once; a trainer has it bound by `judged_by`. `screen_size`
-    (width, height) in the model's space is for `gui_action`.
+    `judge` is asked about all rows of method `llm` at once; `click` is how `gui_action` scores clicks
+    (`overlay.action.clicks`); a trainer has both bound (`overlay.rewards.bound`). `screen_size` (width, height) in the
+    model's space is for `gui_action`.
 
     >>> wait = '{"action_type": "wait", "action_parameter": {"wait": ""}}'
     >>> accuracy_reward([[{"role": "assistant", "content": f"<answer>{wait}</answer>"}]], [wait], ["gui_action"])
@@ -54,19 +55,7 @@ def accuracy_reward(
 
     def score(n: int) -> float | None:
         if accu_reward_method[n] == "gui_action":
-            return score_action(texts[n], solution[n], sizes[n])
+            return score_action(texts[n], solution[n], sizes[n], click)
         return known[n] if n in known else SCORES[accu_reward_method[n]](texts[n], solution[n])
 
     return [score(n) for n in range(len(texts))]
-
-
-def judged_by(judge: Judge) -> Callable[..., list[float | None]]:
-    """The accuracy reward that asks this judge."""
-
-    @wraps(accuracy_reward)
-    def reward(completions: list, **columns: list) -> list[float | None]:
-        return accuracy_reward(completions, judge=judge, **columns)
-
-    # See overlay.training.recorder.NEEDED.
-    reward.needed = True  # pyright: ignore[reportAttributeAccessIssue] functions take attributes
-    return reward

@@ -7,14 +7,18 @@ from overlay.action.completion import content_of
 from overlay.action.match import match
 
 
-def score_action(text: str, solution: str, size: Sequence[float] = (1, 1)) -> float:
+def score_action(text: str, solution: str, size: Sequence[float] = (1, 1), click: str = "box") -> float:
     """Score of a completion's text against the gold action's JSON (with or without `<answer>` tags), in [0, 1]; `size`
-    (width, height) of the screen in their space."""
-    return match(parse_action(text), parse_action(solution), (size[0], size[1]))
+    (width, height) of the screen in their space; `click`: see `overlay.action.clicks`."""
+    return match(parse_action(text), parse_action(solution), (size[0], size[1]), click)
 
 
 def gui_action_reward(
-    completions: list, solution: list[str], screen_size: Sequence[Sequence[float]] | None = None, **columns: list
+    completions: list,
+    solution: list[str],
+    screen_size: Sequence[Sequence[float]] | None = None,
+    click: str = "box",
+    **columns: list,
 ) -> list[float]:
     """Match of each answered action with its gold action, in [0, 1]; 1 only for what does the gold action's work fully.
     `screen_size` (width, height) in the model's space: a swipe's direction is that on the screen's shares.
@@ -27,4 +31,4 @@ def gui_action_reward(
     """
     sizes = screen_size or [(1, 1)] * len(solution)
     rows = zip(completions, solution, sizes, strict=True)
-    return [score_action(content_of(completion), gold, size) for completion, gold, size in rows]
+    return [score_action(content_of(completion), gold, size, click) for completion, gold, size in rows]

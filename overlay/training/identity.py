@@ -16,7 +16,7 @@ RECORD = "run.json"
 MODEL_FILES = ("config.json", "adapter_config.json")
 # What a run trains on and how; not where it logs, how often it saves, or on what devices it computes.
 NAMES = (
-    "reward_funcs", "reward_method", "reward_weights", "task_type", "prompt_template", "images_first",
+    "reward_funcs", "reward_method", "reward_weights", "click_reward", "task_type", "prompt_template", "images_first",
     "coordinate_space", "min_pixels", "max_pixels", "overlong", "val_split_ratio", "judge_model", "judge_prompt",
     "model_name_or_path", "use_peft", "lora_r", "lora_alpha", "lora_target_modules", "freeze_vision_modules",
     "learning_rate", "lr_scheduler_type", "warmup_steps", "warmup_ratio", "weight_decay", "max_grad_norm", "optim",

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from benchmarks.judge_server import judge_server
+from overlay.action.clicks import CLICKS
 from overlay.action.completion import THINK_FIELDS
-from overlay.rewards import REWARDS
+from overlay.rewards import REWARDS, bound
 from overlay.rewards.accuracy import METHODS, accuracy_reward
 from overlay.rewards.judge.client import Judge
 from overlay.settings import JudgeArguments
@@ -77,6 +78,17 @@ def test_gui_action_and_format_give_no_more_than_this(name):
     assert REWARDS["format_scaled"](completions(text))[0] <= form / 2.5
 
 
+@pytest.mark.parametrize("click", CLICKS)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_no_way_of_scoring_clicks_gives_more(name, click):
+    text, most, _ = ATTACKS[name]
+    if click == "point" and name == "box of the whole screen around the gold":
+        most = 1.0  # its size is free
+    given = REWARDS["gui_action"](completions(text), solution=[GOLD], click=click)
+    assert 0 <= given[0] <= most
+    assert accuracy_reward(completions(text), [GOLD], ["gui_action"], click=click) == given
+
+
 # Gold answers by method, each with an honest answer that is right. An attack must not reach half of what that earns.
 RIGHT = {
     "default": ("The red bus", "The red bus"),
@@ -122,3 +134,13 @@ def test_the_judge_is_not_talked_round(behaviour, monkeypatch):
 def test_every_reward_is_attacked():
     assert set(REWARDS) == {"accuracy", "format", "format_scaled", "gui_action"}
     assert set(METHODS) == {*RIGHT, "llm", "gui_action"}
+
+
+def test_a_run_binds_its_judge_and_its_way_of_scoring_clicks():
+    inside = completions(answer(click('"150,210,250,250"')))
+    other, columns = (lambda **_: []), {"solution": [GOLD], "accu_reward_method": ["gui_action"]}
+    for way, score in CLICKS.items():
+        accuracy, action, same, path = bound([accuracy_reward, REWARDS["gui_action"], other, "a/path"], None, way)
+        expected = [score((150, 210, 250, 250), (100, 200, 300, 260))]
+        assert accuracy(inside, **columns) == action(inside, **columns) == expected
+        assert (same, path, accuracy.needed, accuracy.__name__) == (other, "a/path", False, "accuracy_reward")

@@ -24,8 +24,8 @@ from overlay.model.folder import check_model
 from overlay.model.processor import training_processor
 from overlay.model.vision import VISION
 from overlay.refused import refuse
-from overlay.rewards import REWARDS
-from overlay.rewards.accuracy import METHODS, judged_by
+from overlay.rewards import REWARDS, bound
+from overlay.rewards.accuracy import METHODS
 from overlay.rewards.judge.client import Judge
 from overlay.settings import DataArguments, JudgeArguments
 from overlay.training.identity import RunRecord, settings_of
@@ -36,13 +36,12 @@ from overlay.training.style import style_of_run
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
 
 
-def select_rewards(names: list[str], judge: Judge | None = None) -> list[Any]:
+def select_rewards(names: list[str], judge: Judge | None = None, click: str = "box") -> list[Any]:
     """Reward functions by name; a name with a slash is a reward model's path, loaded by the trainer."""
     unknown = [name for name in names if name not in REWARDS and "/" not in name]
     if unknown:
         raise SettingError(f"--reward_funcs {' '.join(unknown)}: unknown (known: {', '.join(REWARDS)}, or a path)")
-    own = REWARDS | ({"accuracy": judged_by(judge)} if judge else {})
-    return [own.get(name, name) for name in names]
+    return bound([REWARDS.get(name, name) for name in names], judge, click)
 
 
 def adapter_config(model: ModelArguments) -> Any:
@@ -95,7 +94,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     trainer = GuiGRPOTrainer(
         model=name,
         args=args,
-        reward_funcs=select_rewards(data.reward_funcs, asked),
+        reward_funcs=select_rewards(data.reward_funcs, asked, args.click_reward),
         train_dataset=splits.train,
         eval_dataset=splits.held_out,
         processing_class=processor(),

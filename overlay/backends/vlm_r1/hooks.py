@@ -69,12 +69,10 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
 def trainer_maker(script_args: Any, model_args: Any, splits: Any, judge: Any, record: Any) -> Callable:
     """What the script calls to make its trainer: ours, whose errors end the script with one line."""
     from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
-    from overlay.rewards.accuracy import accuracy_reward, judged_by
+    from overlay.rewards import bound
 
     @wraps(GuiVLMGRPOTrainer, updated=())
     def make(*, reward_funcs: list, **settings: Any) -> Any:
-        if judge is not None:
-            reward_funcs = [judged_by(judge) if each is accuracy_reward else each for each in reward_funcs]
         if splits.held_out is not None:
             settings["eval_dataset"] = splits.held_out
         settings["torch_dtype"] = model_args.torch_dtype  # the script drops what was asked for
@@ -82,8 +80,8 @@ def trainer_maker(script_args: Any, model_args: Any, splits: Any, judge: Any, re
         settings["args"].model_init_kwargs = own | {"trust_remote_code": model_args.trust_remote_code}
         with foreign_script(UnpicklingError):
             trainer = GuiVLMGRPOTrainer(
-                reward_funcs=reward_funcs, options=script_args, judge=judge, record_of_run=record, style=splits.style,
-                **settings,
+                reward_funcs=bound(reward_funcs, judge, script_args.click_reward), options=script_args, judge=judge,
+                record_of_run=record, style=splits.style, **settings,
             )  # fmt: skip
         trainer.train = foreign_script()(trainer.train)
         return trainer
