@@ -116,8 +116,8 @@ class Rows:
         }
         pixels, grids = self.images([members[0] for members in groups])
         return Packed(
-            inputs, pixels, grids, torch.cat(labels)[None], torch.tensor(rows, device=self.ids.device),
-            torch.cat(columns), tuple(layout),
+            inputs, pixels, grids, torch.cat(labels)[None],
+            torch.tensor(rows, dtype=torch.long, device=self.ids.device), torch.cat(columns), tuple(layout),
         )  # fmt: skip
 
     def groups(self, chosen: range | None = None) -> list[list[int]]:

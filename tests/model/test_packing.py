@@ -67,6 +67,17 @@ def test_log_probs_and_gradients_are_those_of_the_ordinary_pass(family, rows, ch
             assert (ours[name] - grad).abs().max() < 1e-5 * largest, name
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_without_a_token_to_predict_still_reaches_every_weight(family):
+    """As --mask_truncated_completions makes one of completions that were all cut off."""
+    install()
+    model = make(family)
+    values = packed_pass(model, batch(model, [(1, TWO, 0), (1, TWO, 0), (2, NONE, 0)], 3), 3)
+    assert torch.equal(values, torch.zeros(3, 3))
+    values.sum().backward()  # ranks that wait for a gradient get one
+    assert all(p.grad is not None and not p.grad.any() for p in model.model.language_model.parameters())
+
+
 def test_what_a_pass_computes_is_each_prompt_once():
     model = make("qwen2_5_vl")
     inputs = batch(model, [(1, TWO, 4)] * 8, 4)
