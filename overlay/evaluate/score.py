@@ -30,7 +30,7 @@ from overlay.metrics.intervals import Score, episodes
 from overlay.metrics.rules import RULE, RULES
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import server_of
-from overlay.serve.style import folder_of, style_flags, style_of
+from overlay.serve.style import check_seen, folder_of, style_flags, style_of
 
 METRICS = "metrics.json"
 
@@ -70,6 +70,7 @@ async def evaluate(args: argparse.Namespace, url: str) -> None:
     for folder in args.compare:
         read_table(folder, args.rule)  # refused before hours of answers, not after
     style, told = style_of(args)
+    check_seen(style, args.model)
     asked, folder = rows_of(args, style, PROTOCOLS.get(args.protocol)), folder_of(args)
     rows = asked.rows
     if not rows:
@@ -79,8 +80,9 @@ async def evaluate(args: argparse.Namespace, url: str) -> None:
     digest = weights_digest(folder) if folder else None
     async with Client(settings_of(args, url)) as client:
         chosen = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}
-        space = {"coordinate_space": style.space.name}
-        answers = Answers(args.out, {"model": client.model, **chosen, **space}, digest)
+        space = style.space  # in `resized`, the limits are part of what an answer's numbers mean
+        chosen |= {"coordinate_space": space.name, "min_pixels": space.min_pixels, "max_pixels": space.max_pixels}
+        answers = Answers(args.out, {"model": client.model, **chosen}, digest)
         if (args.out / METRICS).is_file() and not await answers.still_hold(client, rows):
             print(f"{args.out}: the server's weights cannot be seen, so all rows are asked anew", file=sys.stderr)
             answers.start_anew()

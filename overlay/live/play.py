@@ -33,7 +33,7 @@ from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import server_of
-from overlay.serve.style import style_flags, style_of
+from overlay.serve.style import check_seen, style_flags, style_of
 
 SEEDS_TRIED = 40
 LIVE_SEED = 100_000  # seeds from here on; neither the demo's training nor its held-out steps use them
@@ -137,6 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         raise SettingError(f"--tasks {' '.join(unknown)}: unknown (known: {', '.join(ORACLES)})")
     style, told = style_of(args)
+    check_seen(style, args.model)
     browser.check()
     print(told, file=sys.stderr)
     with server_of(args) as url, closing(Asker(Client(settings_of(args, url)))) as asker:

@@ -37,7 +37,20 @@ def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
         f"prompts {source}: coordinates {space.name}, images of {space.min_pixels} to {space.max_pixels} pixels, "
         f"template {_named(style)}" + "".join(f"; {line}" for line in told)
     )
-    return style
+
+
+def check_seen(style: PromptStyle, model: Path | None) -> None:
+    """SettingError where a server that is started for a model's folder would see images of other sizes than `style`
+    has: its limits are those of the folder's processor, whatever a flag says."""
+    if model is None or not model.is_dir():
+        return
+    own, wanted = pixel_limits(model), (style.space.min_pixels, style.space.max_pixels)
+    if own != wanted:
+        raise SettingError(
+            f"{model}: its processor takes images of {own[0]} to {own[1]} pixels, not of {wanted[0]} to {wanted[1]}: "
+            f"python -m overlay.model.processor {model} OUT --min_pixels {wanted[0]} --max_pixels {wanted[1]} makes a "
+            "folder that does"
+        )
 
 
 def folder_of(args: argparse.Namespace) -> Path | None:

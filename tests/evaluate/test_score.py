@@ -202,6 +202,8 @@ def test_answers_belong_to_what_was_asked(slow, held_out, tmp_path, capsys):
     screen = next(path for path in sorted(tasks.rglob("*.png")) if str(path) in first_screens(held_out, tasks))
     Image.new("RGB", Image.open(screen).size, "grey").save(screen)
     assert asks("--limit", "7") >= 2  # the seventh, and those of the changed screen
+    assert score.main([*line, "--limit", "7", "--max_pixels", "50000"]) == 2  # in `resized` another place
+    assert "holds answers with another max_pixels: choose another --out" in capsys.readouterr().err
     about = json.loads((tmp_path / "out" / "metrics.json").read_text())["about"]
     assert about["weights"].startswith("not seen; served since 20")
     assert about["data"][0]["sha256"] == file_digest(held_out)

@@ -16,7 +16,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
 from overlay.prompt.template import load_template, render_question, step_input, template_of
 from overlay.serve.ask import question_of_task
-from overlay.serve.style import style_flags, style_of
+from overlay.serve.style import check_seen, style_flags, style_of
 from overlay.training.style import style_of_run
 
 ENGLISH = PromptStyle(load_template("en"), "en", space=Space("resized", 784, 1_003_520))
@@ -75,6 +75,16 @@ def test_what_is_assumed_is_said(tiny_model_dir, tmp_path):
     assert style_of(asked(name="somewhere else"))[0] == PromptStyle(load_template("zh"))
     with pytest.raises(SettingError, match=rf"--style {tmp_path}: no {STYLE_FILE} there"):
         style_of(asked("--style", tmp_path))
+
+
+def test_a_server_of_a_folder_sees_images_as_its_processor_does(tiny_model_dir):
+    style, _ = style_of(asked(name=str(tiny_model_dir)))
+    check_seen(style, tiny_model_dir)
+    check_seen(style, None)  # a URL's server may have been started with any limits
+    style, _ = style_of(asked("--max_pixels", 5000, name=str(tiny_model_dir)))
+    check_seen(style, None)
+    with pytest.raises(SettingError, match=r"its processor takes images of \d+ to \d+ pixels, not of \d+ to 5000: "):
+        check_seen(style, tiny_model_dir)
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
