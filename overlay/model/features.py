@@ -16,7 +16,7 @@ import torch
 
 from overlay.model.vision import ENCODED, vision_tower
 
-LIMIT = 2 << 30  # bytes of features
+LIMIT = 2 << 30  # bytes of features, and of the pixels that tell them apart
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ImageFeatures:
             return
         for number, (key, pixels) in enumerate(zip(keys, parts, strict=True)):
             entry = _Kept(pixels, pooled[number].detach(), tuple(layer[number].detach() for layer in deep))
-            size = sum(each.numel() * each.element_size() for each in (entry.pooled, *entry.deepstack))
+            size = sum(each.numel() * each.element_size() for each in (pixels, entry.pooled, *entry.deepstack))
             if self._find(key, pixels) is None and self.bytes + size <= self.limit:
                 self.kept.setdefault(key, []).append(entry)
                 self.bytes += size

@@ -6,7 +6,7 @@ same, token for token and pixel for pixel, become one group of a packed row with
 of the ordinary pass.
 
 Models that this cannot take (another family's positions, sliding or linear attention, an attention implementation that
-is not replaced, transformers before 5) go through the ordinary pass, and `why_not` says why.
+is not replaced or drops weights out, transformers before 5) go through the ordinary pass, and `why_not` says why.
 """
 
 import inspect
@@ -35,6 +35,8 @@ def why_not(model: Any) -> str | None:
         return f"it has {', '.join(sorted(kinds - {'full_attention'}))} layers"
     if config._attn_implementation not in REPLACED:
         return f"attention {config._attn_implementation} is none of {', '.join(REPLACED)}"
+    if getattr(config, "attention_dropout", 0):
+        return "its attention drops weights out"
     return None
 
 

@@ -102,6 +102,8 @@ def test_who_cannot_is_told_why():
     model.config.text_config._attn_implementation = "sdpa"
     model.config.text_config.layer_types = ["full_attention", "sliding_attention"]
     assert why_not(model) == "it has sliding_attention layers"
+    model.config.text_config.layer_types, model.config.text_config.attention_dropout = None, 0.1
+    assert why_not(model) == "its attention drops weights out"
     assert why_not(torch.nn.Linear(1, 1)) == "its positions are not M-RoPE's"
 
 

@@ -107,8 +107,11 @@ def test_what_is_not_kept_is_computed():
             model(**packed.inputs, **images)
         return "pixel_values" in images
 
-    small = ImageFeatures(model, bool, limit=0)
-    assert [asked(small), asked(small)] == [True, True]
+    pixels = packed.pixel_values.numel() * packed.pixel_values.element_size()
+    for limit in (0, pixels):  # both images' pixels alone, without their features
+        small = ImageFeatures(model, bool, limit)
+        assert [asked(small), asked(small)] == [True, True]
+        assert small.bytes <= limit
     alone = ImageFeatures(model, lambda known: False)  # another rank has not seen its images
     assert [asked(alone), asked(alone)] == [True, True]
     both = ImageFeatures(model, bool)
