@@ -3,7 +3,8 @@
 Generation, old, reference and policy pass show the model the same images, and a tower that does not learn gives the
 same features each time. They are kept by the images' content and handed to the model's forward as
 `mm_encoder_outputs` (transformers 5; for Qwen3-VL with the DeepStack features). Only whole passes are served: where one
-image is new, the tower runs for all of the pass, so that under ZeRO-3 it runs on every rank or on none (`agree`).
+image is new, the tower runs for all of the pass, so that under ZeRO-3 or FSDP it runs on every rank or on none
+(`agree`).
 """
 
 import inspect

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from overlay.model.features import ImageFeatures
@@ -59,16 +60,20 @@ class SharedPasses:
         inner = self.accelerator.unwrap_model(model)
         return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
+    def _cut_up(self) -> bool:
+        """Whether a module's weights come together only where every rank runs it."""
+        return is_deepspeed_zero3_enabled() or self.accelerator.distributed_type == DistributedType.FSDP
+
     def _agree(self, known: bool) -> bool:
-        if not is_deepspeed_zero3_enabled():
+        if not self._cut_up():
             return known
         told = torch.tensor([known], device=self.accelerator.device)
         return bool(self.accelerator.gather(told).all())
 
     def _same_tower(self, first: Any, second: Any) -> bool:
-        """Whether two models' towers give the same features; under ZeRO-3 no rank can see a whole one."""
+        """Whether two models' towers give the same features; cut up, no rank can see a whole one."""
         towers = [vision_tower(each) for each in (first, second)]
-        if is_deepspeed_zero3_enabled() or None in towers:
+        if self._cut_up() or None in towers:
             return False
         own, other = (each[1].state_dict() for each in towers if each)
         return own.keys() == other.keys() and all(torch.equal(own[name], other[name].to(own[name])) for name in own)
