@@ -30,7 +30,7 @@ from overlay.metrics.intervals import Score, episodes
 from overlay.metrics.rules import RULE, RULES
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import server_of
-from overlay.serve.style import check_seen, folder_of, style_flags, style_of
+from overlay.serve.style import check_seen, folder_of, of_rows, style_flags, style_of
 
 METRICS = "metrics.json"
 
@@ -76,7 +76,7 @@ async def evaluate(args: argparse.Namespace, url: str) -> None:
     if not rows:
         raise DataError(f"{args.data}: no row to ask: {', '.join(asked.left_out)}")
     check_judged(asked, args.rule)
-    print(told, file=sys.stderr)
+    print(told + of_rows(style, (row["told"]["problem"] for row in rows)), file=sys.stderr)
     digest = weights_digest(folder) if folder else None
     async with Client(settings_of(args, url)) as client:
         chosen = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}

@@ -28,7 +28,7 @@ from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
 from overlay.serve.client import Answer, Client, asking, settings_of
-from overlay.serve.style import style_flags, style_of
+from overlay.serve.style import of_rows, style_flags, style_of
 
 
 def question_of_task(record: dict[str, Any], style: PromptStyle) -> tuple[str, list[str]]:
@@ -82,6 +82,7 @@ async def run(args: argparse.Namespace) -> None:
     else:
         question, names, gold = question_of_row(args.data, args.index)
         style, told = style_of(args)
+        told += of_rows(style, [question])
     paths = [os.path.join(args.images, name) for name in names]
     async with Client(settings_of(args, args.url)) as client:
         try:

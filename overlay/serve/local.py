@@ -31,7 +31,7 @@ from overlay.model.processor import limit_pixels, load_processor
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import MARK
-from overlay.serve.style import style_flags, style_of
+from overlay.serve.style import of_rows, style_flags, style_of
 
 REFER = (
     "Please provide the bounding box coordinate of the region this sentence describes: {}. First output the thinking "
@@ -79,14 +79,15 @@ def answer(args: argparse.Namespace) -> None:
     """Answer, print, draw."""
     processor = load_processor(args.model, args.min_pixels, args.max_pixels)
     style, told = style_of(args)
-    print(told, file=sys.stderr)
     limit_pixels(processor, style.space.min_pixels, style.space.max_pixels)
     if args.data:
         rows = load_dataset(args.data, args.images or "", "gui_action")
         rows = rows.select(args.index) if args.index is not None else rows
+        told += of_rows(style, rows["problem"])
     else:
         rows = question_rows(args.image, REFER.format(args.refer) if args.refer else args.question)
         style = PromptStyle(space=style.space)
+    print(told, file=sys.stderr)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "auto" if device == "cuda" else None
     model = AutoModelForImageTextToText.from_pretrained(args.model, dtype=dtype, trust_remote_code=False)

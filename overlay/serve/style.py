@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from overlay.action.space import FAMILY_SPACES, SPACES, Space, cell_of
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style
-from overlay.prompt.template import LANGUAGES, load_template
+from overlay.prompt.template import LANGUAGES, load_template, template_of
 from overlay.serve.server import pixel_limits
 
 
@@ -37,6 +38,16 @@ def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
         f"prompts {source}: coordinates {space.name}, images of {space.min_pixels} to {space.max_pixels} pixels, "
         f"template {_named(style)}" + "".join(f"; {line}" for line in told)
     )
+
+
+def of_rows(style: PromptStyle, questions: Iterable[str]) -> str:
+    """How many questions of a data file bring another template than the style's, for people; empty where none does.
+    They are asked as they stand."""
+    found = [template_of(question) for question in questions]
+    others = sum(each is not None and each[0] != style.template for each in found)
+    if style.question_template is not None or not others:
+        return ""
+    return f"; but {others} of {len(found)} rows bring another template, and are asked with that"
 
 
 def check_seen(style: PromptStyle, model: Path | None) -> None:

@@ -16,7 +16,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
 from overlay.prompt.template import load_template, render_question, step_input, template_of
 from overlay.serve.ask import question_of_task
-from overlay.serve.style import check_seen, style_flags, style_of
+from overlay.serve.style import check_seen, of_rows, style_flags, style_of
 from overlay.training.style import style_of_run
 
 ENGLISH = PromptStyle(load_template("en"), "en", space=Space("resized", 784, 1_003_520))
@@ -65,6 +65,13 @@ def test_who_asks_takes_what_the_checkpoint_says(tmp_path):
     assert (style.space, style.template) == (Space("original", 784, 5000), ENGLISH.template)
     assert "--coordinate_space original in place of resized; --max_pixels 5000 in place of 1003520" in said
     assert question_of_task(STEP, ENGLISH)[0].startswith(ENGLISH.question("")[:40])
+
+
+def test_rows_with_another_template_than_the_checkpoints_are_said():
+    rows = [render_question(load_template(language), STEP, language) for language in ("en", "zh", "zh")]
+    assert of_rows(ENGLISH, rows) == "; but 2 of 3 rows bring another template, and are asked with that"
+    assert not of_rows(ENGLISH, [rows[0], json.dumps(STEP), "What changed?"])  # those get the checkpoint's, or none
+    assert not of_rows(PromptStyle(question_template="{Question} ?"), rows)
 
 
 def test_what_is_assumed_is_said(tiny_model_dir, tmp_path):
