@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from overlay.action.completion import MISSING, load_json, repair_json, split
+from overlay.action.completion import WIDE, stated
 
 ACTION_NAMES = {
     "open_app": "打开APP",
@@ -30,6 +30,8 @@ INQUIRY_FIELDS = ("Question", "CandidatesList", "PicDescribe", "AnswerIndex")
 LARGEST = 1e6  # a coordinate beyond this is no pixel of any screen
 
 Box = tuple[float, float, float, float]
+_TAG = re.compile(r"</?\|?[A-Za-z_]{1,16}\|?>")  # Qwen's <|box_start|>, <point>
+_AROUND = str.maketrans("[](){}<>;", "        ,")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -64,12 +66,12 @@ def plain(value: Any) -> str:
 def parse_coordinates(value: Any) -> tuple[float, ...] | None:
     """Read `"x1,y1,x2,y2"`, `"[x, y]"`, `[x1, y1, x2, y2]`, `[[x1, y1], [x2, y2]]` or numbers as strings in a list.
 
-    Returns 2 or 4 floats, or None for anything else, not finite or beyond `LARGEST`.
+    Brackets and separators may be full-width, and tags such as `<|box_start|>` stand around them. Returns 2 or 4 floats, or None for anything else, not finite or beyond `LARGEST`.
     """
     if isinstance(value, str):
         if len(value) > 400:
             return None
-        parts = value.translate(str.maketrans("[](){}<>，；;", "        ,,,")).replace(",", " ").split()
+        parts = _TAG.sub(" ", value).translate(WIDE).translate(_AROUND).replace(",", " ").split()
     elif isinstance(value, list) and len(value) <= 4:
         parts = [p for item in value for p in (item if isinstance(item, list) else [item])]
     else:
@@ -144,21 +146,14 @@ def from_record(record: Any) -> Action | None:
 
 
 def parse_action(text: str) -> Action | None:
-    """The action a completion's answer states, or None. Without an answer pair the whole text outside think counts.
-
-    Broken JSON is repaired where that is possible, and the action says so.
-    """
-    parts = split(text)
-    answer = parts.rest if parts.answer is None else parts.answer
-    record = load_json(answer)
-    if record is not MISSING:
-        return from_record(record)
-    action = from_record(repair_json(answer))
-    return action and replace(action, repaired=True)
+    """The action a completion's answer states (`completion.stated`), or None; one that had to be repaired says so."""
+    value, repaired = stated(text)
+    action = from_record(value)
+    return replace(action, repaired=True) if action and repaired else action
 
 
 def described(completion: str, action: Action | None) -> str:
     """What the model says it did, for the history of its next prompt."""
-    record = load_json(split(completion).answer or completion)
+    record, _ = stated(completion)
     text = record.get("action_description") if isinstance(record, dict) else None
     return str(text) if text else action.type if action else "nothing"

@@ -1,4 +1,7 @@
-"""Take a completion apart: `<think>{JSON}</think><answer>{JSON}</answer>`. Any text gives an answer, none raises."""
+"""Take a completion apart: `<think>{JSON}</think><answer>{JSON}</answer>`. Any text gives an answer, none raises.
+
+What is cut is no answer, what is badly spelled is repaired: `stated` is the one rule for rewards, metrics and clients.
+"""
 
 import json
 import re
@@ -11,6 +14,10 @@ MISSING = object()
 DEEPEST = 200  # brackets within brackets
 _BRACKETS = re.compile(r"[\[\]{}]")
 REPAIRABLE = 2000  # characters; repairing takes time
+# Full-width forms of ASCII, and the marks that Chinese text sets in their place.
+WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | str.maketrans("、“”【】", ',""[]')
+_OPENING = re.compile(r"^\s*(?:```\w*\s*)?")
+_MARKS = re.compile(r'"(?:[^"\\]|\\.?)*+"?|<\|box_(?:start|end)\|>|[\uFF01-\uFF5E、“”【】]', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,13 @@ def repair_json(text: str | None) -> Any:
     """The object that broken JSON most likely meant (json_repair; nothing is evaluated), or `MISSING`.
 
     Only for a short text that starts as an object does, in a code fence or not: prose is not repaired into an answer.
+    Outside its strings full-width marks count as the ASCII ones, and Qwen's box tokens as quotes.
     """
-    text = (text or "").strip().removeprefix("```json").removeprefix("```").lstrip()
-    if not text.startswith("{") or len(text) > REPAIRABLE or _deep(text):
+    text = _OPENING.sub("", text or "", count=1)
+    if not text.startswith(("{", "｛")) or len(text) > REPAIRABLE:
+        return MISSING
+    text = _MARKS.sub(lambda mark: _ascii(mark[0]), text)
+    if _deep(text):
         return MISSING
     import json_repair
 
@@ -78,6 +89,31 @@ def repair_json(text: str | None) -> Any:
     except (ValueError, RecursionError):
         return MISSING
     return value if isinstance(value, dict) else MISSING
+
+
+def _ascii(mark: str) -> str:
+    """A mark outside strings as JSON spells it; a string as it is."""
+    return mark if mark[0] == '"' else '"' if mark[0] == "<" else mark.translate(WIDE)
+
+
+def stated(text: str) -> tuple[Any, bool]:
+    """(what a completion's answer states, as JSON; whether it had to be repaired into JSON). `MISSING` for none.
+
+    The answer is the answer pair's text. Without a pair it is all text outside the think part, if that is finished: an
+    `<answer>` that is never closed, or an object without its last bracket, was cut, and is none.
+    """
+    parts = split(text)
+    answer = parts.rest if parts.answer is None else parts.answer
+    value = load_json(answer)
+    if value is not MISSING:
+        return value, False
+    if parts.answer is None and ("<answer>" in answer or _open(answer)):
+        return MISSING, False
+    return repair_json(answer), True
+
+
+def _open(text: str) -> bool:
+    return sum(map(text.count, "{｛")) > sum(map(text.count, "}｝"))
 
 
 def content_of(completion: Any) -> str:

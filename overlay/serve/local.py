@@ -20,7 +20,7 @@ from datasets import Dataset
 from transformers import AutoModelForImageTextToText
 
 from overlay.action.action import Action, parse_action, parse_coordinates
-from overlay.action.completion import split
+from overlay.action.completion import WIDE, split
 from overlay.action.space import rescale
 from overlay.data.arrow import SCHEMA
 from overlay.data.dataset import each_row, load_dataset
@@ -42,7 +42,7 @@ _BOX = re.compile(r"\[?\s*(-?\d+\.?\d*)\s*,\s*(-?\d+\.?\d*)\s*,\s*(-?\d+\.?\d*)\
 
 def read_box(completion: str) -> tuple[float, ...] | None:
     """The box (x1, y1, x2, y2) of an answer: the last four numbers that stand together in its answer part."""
-    found = _BOX.findall(split(completion).answer or completion)
+    found = _BOX.findall((split(completion).answer or completion).translate(WIDE))
     return parse_coordinates(",".join(found[-1])) if found else None
 
 

@@ -12,8 +12,10 @@ from PIL import Image
 from overlay.action.space import SPACES, Space, rescale_action
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_rows
+from overlay.metrics.flags import row_flags
 from overlay.prompt.style import PromptStyle
 from overlay.rewards import REWARDS
+from overlay.serve.client import Answer
 
 BOX = "100,100,200,200"
 # answered coordinates: score
@@ -198,6 +200,18 @@ ACTIONS = [
     (f"```json\n{action('click', BOX)}\n```", action("click", BOX), 0.9),
     (action("click", "150,150")[:-2], action("click", BOX), 0.9 * 0.75),
     (action("type", "无锡")[:-1], action("type", "无锡太湖"), 0.9 * 0.7),
+    (f"```JSON\n{action('click', BOX)}\n```", action("click", BOX), 0.9),
+    (f"  ```\n{action('click', BOX)}", action("click", BOX), 0.9),
+    # full-width marks and Qwen's tokens: a spelling within a coordinate, broken JSON around it
+    *((action("click", f"{a}100，100{b}，{a}200，200{b}"), action("click", BOX), 1) for a, b in ("（）", "［］", "【】")),
+    (action("click", "１００、１００、２００、２００"), action("click", BOX), 1),
+    (action("click", "<|box_start|>(100,100),(200,200)<|box_end|>"), action("click", BOX), 1),
+    (action("click", "<point>150 150</point>"), action("click", BOX), 0.75),
+    (action("click", BOX).replace(":", "：").replace(", ", "，"), action("click", BOX), 0.9),
+    (action("click", BOX).translate(str.maketrans('{}:"', "｛｝：“")), action("click", BOX), 0.9),
+    (action("click", BOX).replace(f'"{BOX}"', "［100，100，200，200］"), action("click", BOX), 0.9),
+    (action("click", BOX).replace(f'"{BOX}"', "<|box_start|>(100,100),(200,200)<|box_end|>"), action("click", BOX), 0.9),
+    (action("type", "你好：“世界”，（再见）").replace(": ", "："), action("type", "你好：“世界”，（再见）"), 0.9),
     ("点击 " + action("click", BOX), action("click", BOX), 0),
     ("{" * 100, action("click", BOX), 0),
 ]  # fmt: skip
@@ -226,6 +240,25 @@ def test_a_swipe_goes_by_the_screens_shares_in_every_space(tmp_path, space):
         for name in ("gui_action", "accuracy"):
             scores = REWARDS[name](completions, **{key: examples[key] for key in examples if key != "prompt"})
             assert [score > 0.5 for score in scores] == [True, False]
+
+
+# Without an answer pair: what is finished counts, what is cut does not.
+WHOLE = action("click", "100,200,200,300")
+BARE = {
+    WHOLE: 1, f"<think>{{}}</think>\n{WHOLE}\n": 1, f"```JSON\n{WHOLE}\n```": 0.9, WHOLE.replace('"', "'"): 0.9,
+    WHOLE + "</answer>": 0.9, f"<answer>{WHOLE}": 0, f"<think>{{}}</think><answer>{WHOLE}</ans": 0,
+    f"<answer>{WHOLE}</answer><answer>{WHOLE[:-1]}": 1, WHOLE[:-1]: 0, WHOLE[:-4]: 0, f"```json\n{WHOLE[:-2]}": 0,
+    f"<think>{WHOLE}": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "score"), BARE.items())
+def test_a_text_without_an_answer_pair(text, score):
+    """The same in the reward, the metric and what clients show."""
+    completion = [{"role": "assistant", "content": text}]
+    assert REWARDS["gui_action"]([completion], solution=[WHOLE]) == [pytest.approx(score, abs=1e-6)]
+    assert row_flags(text, WHOLE)["step_success_rate"] == (score > 0)
+    assert (Answer(text).action is not None) == (score > 0)
 
 
 @pytest.mark.parametrize(("text", "score"), FORMATS.items())
