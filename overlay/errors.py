@@ -73,6 +73,12 @@ class Unanswered(UserError, RuntimeError):
     status = 3
 
 
+class Stopped(UserError, RuntimeError):
+    """Ctrl-C ended a program that kept what it had; the message says what, and how to go on."""
+
+    status = 130
+
+
 class RunStopped(UserError, SystemExit):
     """A training run that ended early, on purpose; the message says why and what to do. Python itself makes a line of
     it, with status 1, where nothing of ours stands around it."""

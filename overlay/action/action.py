@@ -66,7 +66,8 @@ def plain(value: Any) -> str:
 def parse_coordinates(value: Any) -> tuple[float, ...] | None:
     """Read `"x1,y1,x2,y2"`, `"[x, y]"`, `[x1, y1, x2, y2]`, `[[x1, y1], [x2, y2]]` or numbers as strings in a list.
 
-    Brackets and separators may be full-width, and tags such as `<|box_start|>` stand around them. Returns 2 or 4 floats, or None for anything else, not finite or beyond `LARGEST`.
+    Brackets and separators may be full-width, and tags such as `<|box_start|>` stand around them. Returns 2 or 4
+    floats, or None for anything else, not finite or beyond `LARGEST`.
     """
     if isinstance(value, str):
         if len(value) > 400:

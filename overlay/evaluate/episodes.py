@@ -5,14 +5,13 @@ before. The first wrong step ends the task. Steps that were never asked (keys th
 protocol leaves out) stay in the history in the row's words.
 """
 
-import asyncio
 from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
 from overlay.action.action import described, parse_action
-from overlay.evaluate.answers import Answers, ask_one
+from overlay.evaluate.answers import Answers, ask_one, side_by_side
 from overlay.evaluate.protocols import with_fields
 from overlay.evaluate.rows import shown_to_the_model
 from overlay.metrics.flags import gold_action, succeeds
@@ -74,5 +73,5 @@ async def play_out(
                 failures.extend(filter(None, [failed]))
                 bar.update()
 
-        await asyncio.gather(*(worker() for _ in range(concurrency)))
+        await side_by_side(worker, concurrency, answers)
     return pd.DataFrame(lines, columns=["task", RIGHT]), failures

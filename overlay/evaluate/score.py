@@ -6,7 +6,8 @@
 Answers are kept row by row in `OUT/answers.jsonl`: stopped at any moment, the same command asks for the rest only.
 `metrics.json`, `rows.csv` and `report.html` are written at the end, with every rule of `overlay.metrics.rules`.
 `--protocol NAME` asks and counts as published work does (`overlay.evaluate.protocols`). `--compare DIR ...` sets other
-OUT folders against this one, row by row. The status is 3 when some rows have no answer.
+OUT folders against this one, row by row. The status is 3 when some rows have no answer, 130 when Ctrl-C ended the
+asking: the figures are then of the rows that have one.
 """
 
 import argparse
@@ -17,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from overlay.errors import DataError, Unanswered, command
+from overlay.checks import at_least, writable_folder
+from overlay.errors import DataError, Stopped, Unanswered, command
 from overlay.evaluate import page
 from overlay.evaluate.answers import Answers, ask_all
 from overlay.evaluate.episodes import RIGHT, play_out
@@ -41,7 +43,8 @@ def finish(
     """Write metrics.json, rows.csv and report.html, and print the metrics; `own_words`: the table of `play_out`."""
     out, rows = args.out, asked.rows
     completions = [answers.by_content[row["content"]]["completion"] for row in rows]
-    result = {"about": about, **summary(asked, completions, args.compare, args.rule, args.protocol)}
+    judged = summary(asked, completions, args.compare, args.rule, args.protocol)
+    result = {"about": about, **answers.account(rows), **judged}
     if own_words is not None:
         result["sop"] = {name: asdict(score) for name, score in episodes(own_words, RIGHT).items()}
     own = result.pop("_rows")
@@ -69,6 +72,7 @@ async def evaluate(args: argparse.Namespace, url: str) -> None:
     """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
     for folder in args.compare:
         read_table(folder, args.rule)  # refused before hours of answers, not after
+    writable_folder(args.out)
     style, told = style_of(args)
     check_seen(style, args.model)
     asked, folder = rows_of(args, style, PROTOCOLS.get(args.protocol)), folder_of(args)
@@ -91,17 +95,26 @@ async def evaluate(args: argparse.Namespace, url: str) -> None:
             print(f"{len(rows) - len(missing)} of {len(rows)} rows have their answers already", file=sys.stderr)
         failures = await ask_all(client, missing, answers, args.concurrency) if missing else []
         own_words, cut = None, []
-        if args.sop:
+        if args.sop and not answers.stopped:
             own_words, cut = await play_out(client, rows, answers, style, args.rule, args.concurrency)
     done = [row for row in rows if row["content"] in answers.by_content]
     if not done:
-        raise Unanswered(f"no row has an answer; the first: {failures[0]}")
+        raise (
+            Stopped("no row has an answer")
+            if answers.stopped
+            else Unanswered(f"no row has an answer; the first: {failures[0]}")
+        )
     about = provenance(args, style, client.model, answers.weights, [row["content"] for row in rows])
-    finish(Asked(done, asked.left_out), answers, about, args, own_words)
-    if failures:
+    finish(Asked(done, asked.left_out), answers, about, args, None if answers.stopped else own_words)
+    if answers.stopped:
+        raise Stopped(
+            f"stopped with {len(done)} of {len(rows)} answers, which were scored: start again to ask the rest"
+        )
+    if answers.unanswered:
+        kinds = ", ".join(f"{reason} {count}" for reason, count in answers.unanswered.most_common())
         raise Unanswered(
-            f"{len(failures)} of {len(rows)} rows have no answer and are not counted: start again to ask them. "
-            f"The first: {failures[0]}"
+            f"{answers.unanswered.total()} of {len(rows)} rows have no answer and are not counted ({kinds}): start "
+            f"again to ask them. The first: {failures[0]}"
         )
     if cut:
         raise Unanswered(f"{len(cut)} tasks have no SOP for want of an answer: start again. The first: {cut[0]}")
@@ -123,6 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     asking(parser, or_folder=True)
     style_flags(parser)
     args = parser.parse_args(argv)
+    at_least(args, concurrency=1, limit=0)
     args.rule = args.rule or (PROTOCOLS[args.protocol].rule if args.protocol else RULE)
     with server_of(args) as url:
         asyncio.run(evaluate(args, url))

@@ -4,7 +4,7 @@
     python -m overlay.serve.ask --url ... --task task.json --images FOLDER [--out answer.png]      (make infer URL=)
 
 A task is the `input` of a step file (or the whole step file): screens are names in the image folder. The picture shows
-the current screen with the action drawn. The status is 1 when the server fails, 2 for bad input.
+the current screen with the action drawn. The status is 1 when the server gives no answer, 2 for bad input.
 """
 
 import argparse
@@ -16,11 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from openai import OpenAIError
+from PIL import Image
 
 from overlay.action.action import parse_action
 from overlay.action.completion import split
 from overlay.action.space import Scale, rescale
+from overlay.chat import NoAnswer
+from overlay.checks import at_least, writable_file
 from overlay.data.images import scale_of
 from overlay.data.rows import RowError, parse_row
 from overlay.errors import ServerFailed, SettingError, command
@@ -31,12 +33,15 @@ from overlay.serve.client import Answer, Client, asking, settings_of
 from overlay.serve.style import of_rows, style_flags, style_of
 
 
-def question_of_task(record: dict[str, Any], style: PromptStyle) -> tuple[str, list[str]]:
-    """(question with marks, names of its screens) of a step's `input`, alone or in its step file."""
-    fields = record.get("input", record)
+def question_of_task(record: Any, style: PromptStyle) -> tuple[str, list[str]]:
+    """(question with marks, names of its screens) of a step's `input`, alone or in its step file. SettingError for
+    anything else."""
+    fields = record.get("input", record) if isinstance(record, dict) else None
     if not isinstance(fields, dict) or "task_content" not in fields:
-        raise SettingError("--task: neither a step file nor its input (task_content is missing)")
+        raise SettingError("--task: neither a step file nor its input (an object with task_content)")
     names = [fields[name] for name in SCREEN_FIELDS if fields.get(name)]
+    if not all(isinstance(name, str) for name in names):
+        raise SettingError(f"--task: {' and '.join(SCREEN_FIELDS)} are names of files in --images")
     return render_question(style.template or load_template(style.language), fields, style.language), names
 
 
@@ -69,14 +74,20 @@ def describe(answer: Answer, scale: Scale) -> str:
             f"{value:.0f}" for value in rescale(action.coordinates, scale, back=True)
         )  # fmt: skip
         pixels = f" at {place} (pixels of the screenshot)" if place else ""
-        lines.append(f"action: {action.type} {action.parameter!r}{pixels}")
+        repaired = " (repaired: the answer is no JSON)" if action.repaired else ""
+        lines.append(f"action: {action.type} {action.parameter!r}{pixels}{repaired}")
+    if answer.cut:
+        lines.append("cut: the answer has --max_tokens tokens, and would go on")
     return "\n\n".join(lines)
 
 
 async def run(args: argparse.Namespace) -> None:
-    """Ask one question, print the answer and draw it."""
+    """Ask one question, print the answer and draw it. Raises SettingError, DataError, ServerFailed."""
     if args.task:
-        record = json.loads(args.task.read_text(encoding="utf-8"))
+        try:
+            record = json.loads(args.task.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise SettingError(f"--task {args.task}: not JSON ({error})") from error
         (style, told), gold = style_of(args), None
         question, names = question_of_task(record, style)
     else:
@@ -87,7 +98,7 @@ async def run(args: argparse.Namespace) -> None:
     async with Client(settings_of(args, args.url)) as client:
         try:
             answer = await client.ask(style.messages(question, len(paths)), paths)
-        except OpenAIError as error:
+        except NoAnswer as error:
             raise ServerFailed(f"{args.url}: {error}") from error
     scale = scale_of(style, paths, "the row")
     print(f"{told}\n\n{describe(answer, scale)}")
@@ -115,6 +126,10 @@ def main(argv: list[str] | None = None) -> int:
         raise SettingError("--url is missing: make serve MODEL=..., then --url http://127.0.0.1:8000/v1")
     if not args.task and not args.data:
         raise SettingError("give a data file (--data, make infer DATA=) or a step file (--task, TASK=)")
+    at_least(args, index=0)
+    if args.out.suffix.lower() not in Image.registered_extensions():
+        raise SettingError(f"--out {args.out}: a picture's name, such as answer.png")
+    writable_file(args.out)
     asyncio.run(run(args))
     return 0
 

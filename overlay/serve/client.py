@@ -5,6 +5,7 @@ Loads neither torch nor datasets, and openai only to ask. OPENAI_API_KEY is sent
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -13,9 +14,13 @@ from typing import Any
 
 from overlay.action.action import ACTION_NAMES, Action, parse_action
 from overlay.action.completion import THINK_FIELDS, split
+from overlay.chat import UNREACHED, Chat, NoAnswer
+from overlay.checks import at_least
 from overlay.data.images import read_png_or_jpeg
-from overlay.errors import SettingError
+from overlay.errors import DataError, SettingError
 
+GIVE_UP = 16  # requests in a row that no server answers; then it is gone
+GONE = "the server is gone, not asked"
 # The whole answer, for servers that sample by a grammar: JSON alone would forbid the think part.
 _TEXT = r'"([^"\\\n]|\\.)*"'
 PATTERN = (
@@ -40,10 +45,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Answer:
-    """A completion, its parts, and the server's count of the prompt's tokens (images included; None if not told)."""
+    """A completion, its parts, the server's count of the prompt's tokens (images included), and why the model stopped;
+    None if not told."""
 
     completion: str
     prompt_tokens: int | None = None
+    finish: str | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether it reached the most tokens that were allowed."""
+        return self.finish == "length"
 
     @property
     def think(self) -> str | None:
@@ -72,67 +84,77 @@ def openai_messages(messages: list[dict[str, Any]], paths: list[str]) -> list[di
     ]
 
 
-def whole(message: Any) -> str:
-    """A reply's completion as the model wrote it. Servers that know the `<think>` tags hand its content over apart and
-    leave the tags out (`transformers serve`; vLLM with a reasoning parser)."""
-    apart = message.model_extra or {}
-    think = apart.get("reasoning_content") or apart.get("reasoning")
-    return (f"<think>{think}</think>" if think else "") + (message.content or "")
-
-
 class Client:
-    """Asks one server; `async with` it. Requests are repeated on 429, 5xx and broken connections."""
+    """Asks one server; `async with` it. Raises SettingError for a URL that cannot be asked."""
 
     def __init__(self, settings: Settings):
-        from openai import AsyncOpenAI
-
         self.settings = settings
-        self.server = AsyncOpenAI(
-            base_url=settings.url, api_key=os.environ.get("OPENAI_API_KEY") or "none", timeout=settings.timeout,
-            max_retries=settings.retries,
-        )  # fmt: skip
+        self.chat = Chat(settings.url, os.environ.get("OPENAI_API_KEY"), settings.timeout, settings.retries)
         self.model = settings.model
         self.structured = settings.structured
 
     async def __aenter__(self) -> "Client":
         """Ask for the model's name where none is given. Raises SettingError when the server cannot be reached."""
-        from openai import OpenAIError
-
         try:
-            served = [entry.id for entry in (await self.server.models.list()).data]
-        except OpenAIError as error:
-            await self.server.close()
-            raise SettingError(f"{self.settings.url}: no OpenAI-compatible server answers there ({error})") from error
-        if not self.model and len(served) != 1:
-            await self.server.close()
-            what = f"serves {', '.join(served)}" if served else "lists no model (transformers serve does not)"
-            raise SettingError(f"{self.settings.url} {what}: give --name, the folder that it serves or one of these")
-        self.model = self.model or served[0]
+            self.model = self.model or await self._only_model()
+            if self.settings.model:
+                await self._knock()
+        except SettingError:
+            await self.chat.close()
+            raise
         return self
 
+    async def _only_model(self) -> str:
+        try:
+            served = await self.chat.models()
+        except NoAnswer as error:
+            raise SettingError(f"{self.settings.url}: no OpenAI-compatible server answers there ({error})") from error
+        if len(served) != 1:
+            what = f"serves {', '.join(served)}" if served else "lists no model (transformers serve does not)"
+            raise SettingError(f"{self.settings.url} {what}: give --name, the folder that it serves or one of these")
+        return served[0]
+
+    async def _knock(self) -> None:
+        """A server that nobody can reach is said at once. What it says of its models, if anything, is of no account."""
+        try:
+            await self.chat.models()
+        except NoAnswer as error:
+            if error.reason == UNREACHED:
+                raise SettingError(
+                    f"{self.settings.url}: no OpenAI-compatible server answers there ({error})"
+                ) from error
+
     async def __aexit__(self, *_: object) -> None:
-        await self.server.close()
+        await self.chat.close()
+
+    @property
+    def gone(self) -> bool:
+        """Whether so many requests in a row were answered by nobody that more are not worth their wait."""
+        return self.chat.unreached >= GIVE_UP
 
     async def ask(self, messages: list[dict[str, Any]], paths: list[str]) -> Answer:
-        """One completion. Raises OpenAIError or DataError (an image)."""
-        from openai import BadRequestError
-
+        """One completion. Raises NoAnswer or DataError (an image)."""
+        if self.gone:
+            raise NoAnswer(GONE)
         body = await asyncio.to_thread(openai_messages, messages, paths)
+        try:
+            json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"the prompt is no text that can be sent ({error.reason})") from error
         options = {
             "model": self.model, "messages": body, "max_tokens": self.settings.max_tokens,
             "temperature": self.settings.temperature,
         }  # fmt: skip
+        grammar = {"structured_outputs": {"regex": PATTERN}} if self.structured else {}
         try:
-            extra = {"structured_outputs": {"regex": PATTERN}} if self.structured else None
-            reply = await self.server.chat.completions.create(**options, extra_body=extra)
-        except BadRequestError as error:
-            if not self.structured:
+            reply = await self.chat.complete(**options, **grammar)
+        except NoAnswer as error:
+            if not grammar or error.status != 400:
                 raise
             print(f"{self.settings.url} takes no structured_outputs ({error}); asking without", file=sys.stderr)
             self.structured = False
-            reply = await self.server.chat.completions.create(**options)
-        text = whole(reply.choices[0].message)
-        return Answer(text, reply.usage.prompt_tokens if reply.usage else None)
+            reply = await self.chat.complete(**options)
+        return Answer(reply.text, reply.prompt_tokens, reply.finish)
 
 
 def asking(parser: argparse.ArgumentParser, or_folder: bool = False) -> None:
@@ -143,10 +165,14 @@ def asking(parser: argparse.ArgumentParser, or_folder: bool = False) -> None:
     parser.add_argument("--name", default="", help="model on the server: what vLLM lists, or the folder it serves")
     parser.add_argument("--max_tokens", type=int, default=512)
     parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one request")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one try of a request")
+    parser.add_argument("--retries", type=int, default=4, help="tries after the first, on 429, 5xx, broken connections")
     parser.add_argument("--structured", action="store_true", help="sample by the answer's grammar (vLLM)")
 
 
 def settings_of(args: argparse.Namespace, url: str) -> Settings:
-    """The settings of `asking`'s flags."""
-    return Settings(url, args.name, args.max_tokens, args.temperature, args.timeout, structured=args.structured)
+    """The settings of `asking`'s flags. Raises SettingError."""
+    at_least(args, max_tokens=1, temperature=0, timeout=0.001, retries=0)
+    return Settings(
+        url, args.name, args.max_tokens, args.temperature, args.timeout, args.retries, structured=args.structured
+    )

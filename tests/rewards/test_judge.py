@@ -134,7 +134,7 @@ def test_a_reply_that_does_not_fit_is_a_failure(serve, reply):
     asked = judge()
     assert asked.scores([("a", "b")]) == [None]
     assert asked.counts.failed == 1
-    assert asked.counts.reasons == {"BadReply": 1}
+    assert asked.counts.reasons == {client.NO_SCORE: 1}
 
 
 def test_the_deadline_ends_a_step(serve):
@@ -146,7 +146,7 @@ def test_the_deadline_ends_a_step(serve):
     assert time.monotonic() - started < 10  # twenty timeouts one after the other would be more
     assert scores.count(1.0) <= 1
     assert scores.count(None) >= 20
-    assert asked.counts.reasons["Deadline"] > 0
+    assert asked.counts.reasons[client.TOO_LATE] > 0
 
 
 def test_a_dead_server_is_left_alone_until_it_returns(serve, monkeypatch):
@@ -156,7 +156,7 @@ def test_a_dead_server_is_left_alone_until_it_returns(serve, monkeypatch):
     asked = judge(judge_retries=0, judge_concurrency=1)
     assert asked.scores([("a", str(n)) for n in range(40)]) == [None] * 40
     assert len(server.requests) == 4
-    assert asked.counts.reasons["CircuitBreakerError"] >= 36
+    assert asked.counts.reasons[client.PAUSED] >= 36
     server.usual = 0.0
     time.sleep(0.6)
     assert asked.scores([("a", str(n)) for n in range(40)]) == [0.0] * 40
@@ -248,7 +248,7 @@ def test_the_key_is_in_no_log_and_no_error(serve, caplog):
     asked = judge()
     assert asked.scores([("a", "b")]) == [None]
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
-    assert "AuthenticationError 1" in caplog.text
+    assert "HTTP 401 1" in caplog.text
     assert KEY not in caplog.text
     assert KEY not in repr(asked.settings)
 

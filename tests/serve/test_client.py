@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from openai.types.chat import ChatCompletionMessage
 from PIL import Image
 
 from overlay.action.action import parse_action
@@ -64,12 +63,6 @@ def test_images_are_sent_as_they_are_or_as_png(tmp_path):
     assert second["image_url"]["url"].startswith("data:image/png;base64,")
     with pytest.raises(DataError, match=r"image not found: .*gone\.png"):
         client.openai_messages(slots, [str(tmp_path / "gone.png")])
-
-
-def test_a_think_part_that_a_server_takes_out_is_put_back():
-    message = ChatCompletionMessage(role="assistant", content="<answer>{}</answer>", reasoning_content='{"a": 1}')
-    assert client.whole(message) == '<think>{"a": 1}</think><answer>{}</answer>'
-    assert client.whole(ChatCompletionMessage(role="assistant", content="<think>x</think>y")) == "<think>x</think>y"
 
 
 def test_the_grammar_of_structured_output_is_the_format():

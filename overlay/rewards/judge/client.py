@@ -1,8 +1,8 @@
 """Ask the judge about all answers of a step at once, within a deadline, and count what failed.
 
 One event loop, in a thread of its own, and one pooled client live as long as the process: a client bound to a dead
-loop would crash, and both trainers call rewards from plain functions. Retries with backoff, also by Retry-After, are
-the openai package's own.
+loop would crash, and both trainers call rewards from plain functions. How a server is asked, and what its reply is, is
+`overlay.chat`'s.
 """
 
 import asyncio
@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
 from pybreaker import CircuitBreaker, CircuitBreakerError
 
+from overlay.action.completion import split
+from overlay.chat import Chat, NoAnswer
 from overlay.errors import SettingError
 from overlay.rewards.judge.cache import Verdicts, default_folder
 from overlay.rewards.judge.prompt import RESPONSE_FORMAT, BadReply, instructions, messages, parse_reply, version
@@ -25,6 +26,8 @@ from overlay.settings import JudgeArguments
 
 FAILURES_IN_A_ROW, PAUSE = 16, 20.0  # then the server is left alone for so many seconds
 REPLY_TOKENS = 32
+# Reasons for no verdict, beside those of `overlay.chat`; none quotes the server, which may quote the key or the answer.
+NO_SCORE, CUT, TOO_LATE, PAUSED = "no score in the reply", "the reply was cut", "the step's deadline", "paused"
 Exchange = Callable[[Any], list[Any]]
 logger = logging.getLogger(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request otherwise
@@ -41,12 +44,12 @@ class Counts:
     reasons: Counter = field(default_factory=Counter)
 
 
-def server() -> tuple[str, str]:
+def server() -> tuple[str, str | None]:
     """(address, key) from OPENAI_API_BASE and OPENAI_API_KEY. Raises SettingError without an address."""
     base = os.environ.get("OPENAI_API_BASE")
     if not base:
         raise SettingError("reward method llm: set OPENAI_API_BASE (and OPENAI_API_KEY where the server wants one)")
-    return base, os.environ.get("OPENAI_API_KEY") or "none"
+    return base, os.environ.get("OPENAI_API_KEY")
 
 
 class Judge:
@@ -60,8 +63,8 @@ class Judge:
         if not settings.judge_model:
             raise SettingError("reward method llm: --judge_model is missing (a model name that the server knows)")
         self.settings = settings
-        self.base, self._key = server()
         self.limit = max(1, settings.judge_concurrency // ranks)
+        self._chat = Chat(*server(), settings.judge_timeout, settings.judge_retries, self.limit)
         self.rank, self.ranks, self.exchange = rank, ranks, exchange
         self.text = instructions(settings.judge_prompt)
         folder = default_folder() if settings.judge_cache_dir is None else settings.judge_cache_dir
@@ -74,14 +77,6 @@ class Judge:
         loop = asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, name="judge", daemon=True).start()
         return loop
-
-    @cached_property
-    def _client(self) -> AsyncOpenAI:
-        pool = DefaultAsyncHttpxClient(limits=_limits(self.limit))
-        return AsyncOpenAI(
-            base_url=self.base, api_key=self._key, timeout=self.settings.judge_timeout,
-            max_retries=self.settings.judge_retries, http_client=pool,
-        )  # fmt: skip
 
     def scores(self, pairs: list[tuple[str, str]]) -> list[float | None]:
         """Score in [0, 1] of each (gold, answer), None where no verdict came in time. Never raises for the server.
@@ -127,14 +122,18 @@ class Judge:
             task.cancel()
         if late:
             await asyncio.wait(late)
-        reasons = Counter({"Deadline": len(late)} if late else {})
+        reasons = Counter({TOO_LATE: len(late)} if late else {})
         scores = {}
         for task in done:
             error = task.exception()
             if error is None:
                 scores[tasks[task]] = task.result()
-            elif isinstance(error, (OpenAIError, CircuitBreakerError, BadReply)):
-                reasons[type(error).__name__] += 1  # the message may quote the key or the answer: its name is enough
+            elif isinstance(error, NoAnswer):
+                reasons[error.reason] += 1
+            elif isinstance(error, BadReply):
+                reasons[str(error)] += 1
+            elif isinstance(error, CircuitBreakerError):
+                reasons[PAUSED] += 1
             else:
                 raise error
         return scores, reasons
@@ -144,13 +143,8 @@ class Judge:
         options |= {"model": self.settings.judge_model, "messages": messages(self.text, *pair)}
         async with slots:
             with self.breaker.calling():
-                reply = await self._client.chat.completions.create(temperature=0, max_tokens=REPLY_TOKENS, **options)
-                if not reply.choices:
-                    raise BadReply("no choices")
-                return parse_reply(reply.choices[0].message.content)
-
-
-def _limits(connections: int) -> Any:
-    from httpx2 import Limits
-
-    return Limits(max_connections=connections, max_keepalive_connections=connections)
+                reply = await self._chat.complete(temperature=0, max_tokens=REPLY_TOKENS, **options)
+                try:
+                    return parse_reply(split(reply.text).rest)  # a judge may reason before it scores
+                except BadReply:
+                    raise BadReply(CUT if reply.finish == "length" else NO_SCORE) from None
