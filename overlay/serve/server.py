@@ -16,13 +16,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
+from overlay.checks import at_least
 from overlay.errors import SettingError, command
 
 CONTEXT, IMAGES = 16_384, 2
+START_LIMIT, END_LIMIT = 1800.0, 20.0  # seconds for a server to get ready, and to end when it is told to
+PROGRAM = (sys.executable, "-m", "overlay.serve.server")
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
@@ -51,8 +54,10 @@ def check(model: Path, host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
-            raise SettingError(f"port {port} on {host}: {error.strerror}: choose another PORT") from error
+        except (OSError, OverflowError) as error:
+            raise SettingError(
+                f"port {port} on {host}: {getattr(error, 'strerror', error)}: choose another PORT"
+            ) from error
 
 
 def vllm_command(model: Path, host: str, port: int, gpus: int) -> list[str]:
@@ -89,31 +94,40 @@ def command_line(model: Path, host: str, port: int, backend: str = "auto") -> li
 
 
 @contextmanager
-def served(model: Path, log: Path) -> Iterator[str]:
-    """A server for a model folder on a free port of this machine, ended afterwards; its URL. Raises SettingError."""
+def served(model: Path, log: Path, limit: float = START_LIMIT) -> Iterator[str]:
+    """A server for a model folder on a free port of this machine, ended afterwards, killed where that takes too long;
+    its URL. Raises SettingError, with the last line of its `log`, when it ends or is not ready within `limit` seconds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "overlay.serve.server", str(model), "--port", str(port)], stdout=out, stderr=out
-        )
+        process = subprocess.Popen([*PROGRAM, str(model), "--port", str(port)], stdout=out, stderr=out)
     try:
-        while True:
-            if process.poll() is not None:
+        late = time.monotonic() + limit
+        while not _healthy(f"http://127.0.0.1:{port}/health"):
+            ended = process.poll() is not None
+            if ended or time.monotonic() > late:
                 lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
-                raise SettingError(f"the server for {model} ended: {lines[-1]} (all of it: {log})")
-            try:
-                with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:
-                    if reply.status == 200:
-                        break
-            except (URLError, OSError):
-                time.sleep(0.5)
+                what = "ended" if ended else f"was not ready within {limit:g} s"
+                raise SettingError(f"the server for {model} {what}: {lines[-1]} (all of it: {log})")
+            time.sleep(0.5)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(END_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with build_opener(ProxyHandler({})).open(url, timeout=5) as reply:  # this machine's, so no proxy
+            return reply.status == 200
+    except (OSError, HTTPException):
+        return False
 
 
 @contextmanager
@@ -139,6 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--backend", choices=("auto", "vllm", "transformers"), default="auto")
     args = parser.parse_args(argv)
+    at_least(args, port=1)
     check(args.model, args.host, args.port)
     line = command_line(args.model, args.host, args.port, args.backend)
     print(f"serving {args.model} at http://{args.host}:{args.port}/v1 with {line[0]}", file=sys.stderr, flush=True)

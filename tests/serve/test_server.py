@@ -1,6 +1,8 @@
 """What `make serve` refuses, and the command line that it becomes."""
 
 import json
+import sys
+import time
 from itertools import pairwise
 
 import pytest
@@ -35,3 +37,64 @@ def test_vllm_gets_trainings_limits(tiny_model_dir):
     low, high = server.pixel_limits(tiny_model_dir)
     assert json.loads(value["--mm-processor-kwargs"]) == {"min_pixels": low, "max_pixels": high}
     assert (value["--max-model-len"], value["--tensor-parallel-size"]) == ("16384", "4")
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Function: a model folder, in whose place a program serves that does what its text says."""
+
+    def start(text):
+        (tmp_path / "serves.py").write_text(text)
+        monkeypatch.setattr(server, "PROGRAM", [sys.executable, str(tmp_path / "serves.py")])
+        return tmp_path / "model"
+
+    return start
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_server_that_never_gets_ready_is_not_waited_for(program, stubborn, tmp_path, monkeypatch):
+    """It is killed where it does not end, and its last words are said; a dead proxy changes nothing."""
+    monkeypatch.setattr(server, "END_LIMIT", 0.3)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" if stubborn else ""
+    model = program(deaf + "print('loading shard 1', flush=True)\nimport time; time.sleep(60)")
+    started = time.monotonic()
+    with (
+        pytest.raises(SettingError, match=r"was not ready within 1 s: loading shard 1 \(all of it: "),
+        server.served(model, tmp_path / "log", limit=1),
+    ):
+        pass
+    assert time.monotonic() - started < 20
+
+
+def test_a_server_that_ends_has_its_last_line_said(program, tmp_path):
+    model = program("print('out of memory'); raise SystemExit(1)")
+    with (
+        pytest.raises(SettingError, match=r"ended: out of memory \(all of it: "),
+        server.served(model, tmp_path / "log"),
+    ):
+        pass
+
+
+READY = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+HTTPServer(("127.0.0.1", int(sys.argv[3])), Handler).serve_forever()
+"""
+
+
+def test_readiness_is_asked_without_a_proxy(program, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with server.served(program(READY), tmp_path / "log", limit=30) as url:
+        assert url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "70000"])
+def test_a_port_that_is_none_is_said(port, tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "preprocessor_config.json").write_text('{"min_pixels": 1, "max_pixels": 2}')
+    assert server.main([str(tmp_path), "--port", port]) == 2
+    assert port in capsys.readouterr().err
