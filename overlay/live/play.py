@@ -6,7 +6,8 @@
 Each episode is a seed that an oracle solves, so it can be solved; its plan is given, as in training. The model sees the
 previous and the current screen, acts, and goes on until the page gives a reward, it says that the task is done, or it
 has taken `--extra` steps more than the oracle. `metrics.json` has the success rate of each task type with N and its
-interval; `play.html` every episode with its screens and what was drawn on them.
+interval; `play.html` every episode with its screens and what was drawn on them. An episode in which the server gave no
+answer counts to no rate; the status is 3 then. What was played is written when Ctrl-C ends it (130), or an error.
 """
 
 import argparse
@@ -14,18 +15,20 @@ import json
 import queue
 import sys
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from openai import OpenAIError
 from playwright.sync_api import Error, Page
 from tqdm import tqdm
 
-from overlay.errors import SettingError, command
+from overlay.checks import at_least, writable_folder
+from overlay.errors import SettingError, Stopped, Unanswered, command
 from overlay.live.episode import Asker, episode
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import ORACLES
@@ -35,6 +38,7 @@ from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import server_of
 from overlay.serve.style import check_seen, style_flags, style_of
 
+EPISODES = "episodes.jsonl"
 SEEDS_TRIED = 40
 LIVE_SEED = 100_000  # seeds from here on; neither the demo's training nor its held-out steps use them
 
@@ -56,72 +60,101 @@ def share(episodes: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def summary(episodes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Success over all, over trained and held-out types, and for each type."""
-    types = sorted({one["task"] for one in episodes})
+    """Success over all, over trained and held-out types, and for each type; episodes without an answer, by reason, and
+    the share of answers that reached --max_tokens."""
+    played = [one for one in episodes if not one["unanswered"]]
+    types = sorted({one["task"] for one in played})
+    cut = [step["cut"] for one in episodes for step in one["steps"]]
     return {
-        "all": share(episodes),
-        "trained types": share([one for one in episodes if not one["held_out"]]),
-        "held-out types": share([one for one in episodes if one["held_out"]]),
-        "by_task": {task: share([one for one in episodes if one["task"] == task]) for task in types},
+        "all": share(played),
+        "trained types": share([one for one in played if not one["held_out"]]),
+        "held-out types": share([one for one in played if one["held_out"]]),
+        "by_task": {task: share([one for one in played if one["task"] == task]) for task in types},
+        "unanswered": dict(Counter(one["unanswered"] for one in episodes if one["unanswered"]).most_common()),
+        "truncated": {"value": sum(cut) / len(cut) if cut else None, "n": len(cut)},
     }
 
 
-def play_all(asker: Asker, args: argparse.Namespace, style: PromptStyle) -> list[dict[str, Any]]:
-    """`--episodes` solvable seeds of each task, on `--workers` pages. Raises SettingError, OpenAIError."""
-    waiting: queue.SimpleQueue = queue.SimpleQueue()
-    for task in args.tasks:
-        waiting.put(task)
-    done: list[dict[str, Any]] = []
-    with tqdm(total=len(args.tasks) * args.episodes, desc="episodes") as bar:
+class Game:
+    """`--episodes` solvable seeds of each task, on `--workers` pages; `done` are the episodes that ended."""
 
-        def worker() -> None:
-            with browser.open_page() as page, tempfile.TemporaryDirectory() as name:
-                while not waiting.empty():
-                    try:
-                        task = waiting.get_nowait()
-                    except queue.Empty:
-                        return
-                    for one in _of_task(page, asker, task, style, args, Path(name)):
-                        done.append(one)
-                        bar.update()
+    def __init__(self, asker: Asker, args: argparse.Namespace, style: PromptStyle):
+        self.asker, self.args, self.style = asker, args, style
+        self.waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for task in args.tasks:
+            self.waiting.put(task)
+        self.done: list[dict[str, Any]] = []
+        self.file = args.out / EPISODES
+        self.over, self.lock = threading.Event(), threading.Lock()
+        self.bar = tqdm(total=len(args.tasks) * args.episodes, desc="episodes")
 
-        with ThreadPoolExecutor(args.workers) as pool:
-            for each in [pool.submit(worker) for _ in range(args.workers)]:
-                each.result()
-    return sorted(done, key=lambda one: (one["task"], one["seed"]))
+    def play(self) -> None:
+        """Play all, until the server is gone. Raises SettingError for a page that fails, and what Ctrl-C raises; then
+        the episodes under way are given up."""
+        with self.bar, ThreadPoolExecutor(self.args.workers) as pool:
+            workers = [pool.submit(self._work) for _ in range(self.args.workers)]
+            try:
+                for each in workers:
+                    each.result()
+            finally:
+                self.over.set()
+                self.asker.stop()
+
+    def _work(self) -> None:
+        with browser.open_page() as page, tempfile.TemporaryDirectory() as name:
+            while not self.over.is_set():
+                try:
+                    task = self.waiting.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    for one in self._of_task(page, task, Path(name)):
+                        self._keep(one)
+                        if self.asker.client.gone:
+                            self.over.set()
+                except CancelledError:  # asked when all was over
+                    return
+
+    def _keep(self, one: dict[str, Any]) -> None:
+        """At once, for whatever may end this process."""
+        with self.lock, open(self.file, "a" if self.done else "w", encoding="utf-8") as file:
+            file.write(line_of(one))
+            self.done.append(one)
+            self.bar.update()
+
+    def _of_task(self, page: Page, task: str, folder: Path) -> Iterator[dict[str, Any]]:
+        made, most = 0, SEEDS_TRIED * self.args.episodes
+        for seed in range(LIVE_SEED, LIVE_SEED + most):
+            if made == self.args.episodes or self.over.is_set():
+                return
+            try:
+                one = episode(page, self.asker, task, f"{task}-{seed}", self.style, self.args.extra, folder)
+            except Error as error:
+                raise SettingError(f"{task} seed {seed}: the page failed: {str(error).splitlines()[0]}") from error
+            if one is not None:
+                made += 1
+                yield one
+        if made < self.args.episodes:
+            raise SettingError(f"{task}: the oracle solved {made} of {most} seeds")
 
 
-def _of_task(
-    page: Page, asker: Asker, task: str, style: PromptStyle, args: argparse.Namespace, folder: Path
-) -> Iterator[dict[str, Any]]:
-    made = 0
-    for seed in range(LIVE_SEED, LIVE_SEED + SEEDS_TRIED * args.episodes):
-        if made == args.episodes:
-            return
-        try:
-            one = episode(page, asker, task, f"{task}-{seed}", style, args.extra, folder)
-        except Error as error:
-            raise SettingError(f"{task} seed {seed}: the page failed: {str(error).splitlines()[0]}") from error
-        if one is not None:
-            made += 1
-            yield one
-    raise SettingError(f"{task}: the oracle solved {made} of {SEEDS_TRIED * args.episodes} seeds")
+def line_of(one: dict[str, Any]) -> str:
+    """An episode's line in episodes.jsonl: all but its screens."""
+    steps = [{name: step[name] for name in ("completion", "action", "cut")} for step in one["steps"]]
+    return json.dumps({**one, "steps": steps}) + "\n"
 
 
 def write(out: Path, episodes: list[dict[str, Any]]) -> dict[str, Any]:
     """metrics.json, episodes.jsonl and play.html; returns the metrics."""
-    out.mkdir(parents=True, exist_ok=True)
+    episodes = sorted(episodes, key=lambda one: (one["task"], one["seed"]))
     result = summary(episodes)
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
-    with open(out / "episodes.jsonl", "w", encoding="utf-8") as file:
-        for one in episodes:
-            steps = [{name: step[name] for name in ("completion", "action")} for step in one["steps"]]
-            file.write(json.dumps({**one, "steps": steps}) + "\n")
+    (out / EPISODES).write_text("".join(map(line_of, episodes)), encoding="utf-8")
     write_page(out / "play.html", "play.html", name=out.name, result=result, episodes=episodes)
     return result
 
 
-@command("play", OpenAIError)
+@command("play")
 def main(argv: list[str] | None = None) -> int:
     """Play what the command line names, and print the success rates."""
     parser = argparse.ArgumentParser(description="Let a model play MiniWoB++ in Chromium.")
@@ -136,17 +169,38 @@ def main(argv: list[str] | None = None) -> int:
     unknown = [task for task in args.tasks if task not in ORACLES]
     if unknown:
         raise SettingError(f"--tasks {' '.join(unknown)}: unknown (known: {', '.join(ORACLES)})")
+    at_least(args, episodes=1, extra=0, workers=1)
     style, told = style_of(args)
     check_seen(style, args.model)
     browser.check()
+    writable_folder(args.out)
     print(told, file=sys.stderr)
     with server_of(args) as url, closing(Asker(Client(settings_of(args, url)))) as asker:
-        episodes = play_all(asker, args, style)
-    result = write(args.out, episodes)
+        game = Game(asker, args, style)
+        try:
+            game.play()
+        except KeyboardInterrupt as stop:
+            raise Stopped(f"stopped; {_told(game)}") from stop
+        finally:
+            if game.done:
+                tell(args.out, write(args.out, game.done))
+    unanswered = Counter(one["unanswered"] for one in game.done if one["unanswered"])
+    if unanswered:
+        kinds = ", ".join(f"{reason} {count}" for reason, count in unanswered.most_common())
+        raise Unanswered(f"episodes without an answer are not counted ({kinds}); {_told(game)}")
+    return 0
+
+
+def tell(out: Path, result: dict[str, Any]) -> None:
+    """Print the rates."""
     for name, value in [*list(result.items())[:3], *result["by_task"].items()]:
         print(f"{name:28} {value['success_rate']:.2f} [{value['low']:.2f}, {value['high']:.2f}] N={value['n']}")
-    print(args.out / "play.html")
-    return 0
+    print(out / "play.html")
+
+
+def _told(game: Game) -> str:
+    wanted = len(game.args.tasks) * game.args.episodes
+    return f"{len(game.done)} of {wanted} episodes were played, and are in {game.args.out}"
 
 
 if __name__ == "__main__":

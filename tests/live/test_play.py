@@ -1,6 +1,8 @@
 """Live episodes in Chromium: a player that is right is rewarded by the page, one that is wrong is not."""
 
 import json
+import os
+import signal
 from contextlib import closing
 
 import pytest
@@ -12,6 +14,8 @@ from overlay.live.miniwob import browser
 from overlay.live.miniwob.solve import solve
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
+from overlay.serve.client import Answer, Client
+from tests.broken_server import broken_server
 from tests.browsers import begin
 from tests.conftest import needs_chromium
 
@@ -33,7 +37,7 @@ class Player:
 
     def ask(self, messages, paths):
         self.asked.append((messages, paths))
-        return next(self.answers)
+        return Answer(next(self.answers))
 
 
 def solvable(page, task):
@@ -104,15 +108,81 @@ def test_a_served_model_plays_and_its_page_is_looked_at(url, pages, tiny_model_d
     pages.submit(look).result()
 
 
+@pytest.fixture
+def broken():
+    with broken_server() as server:
+        server.kind = "as usual"
+        yield server
+
+
+def line_of(broken, out, *more):
+    tasks = ("--tasks", "click-test", "click-button", "--workers", "1", "--retries", "0", "--timeout", "5")
+    return ["--url", broken.url, "--name", "m", "--out", str(out), *tasks, *more]
+
+
+def after(broken, monkeypatch, count, event):
+    """`event()` instead of the ask after `count` ones."""
+    ask, asked = Client.ask, []
+
+    async def counted(client, messages, paths):
+        asked.append(paths)
+        if len(asked) == count + 1:
+            event()
+        return await ask(client, messages, paths)
+
+    monkeypatch.setattr(Client, "ask", counted)
+
+
+@pytest.mark.parametrize("kind", ["status 500", "HTML", "choices null"])
+def test_a_bad_reply_costs_its_episode(kind, broken, tmp_path, monkeypatch, capsys):
+    """The second episode's; it is on the page, and in no rate."""
+
+    def breaks():
+        broken.kind = kind
+        mended = browser.start
+        monkeypatch.setattr(browser, "start", lambda *more: setattr(broken, "kind", "as usual") or mended(*more))
+
+    after(broken, monkeypatch, 5, breaks)  # an episode has two steps of the oracle's and two more
+    assert play.main(line_of(broken, tmp_path, "--episodes", "2", "--tasks", "click-test")) == 3
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["all"]["n"] == 1
+    assert sum(metrics["unanswered"].values()) == 1
+    assert "1 episodes have no answer at some step and are not counted" in (tmp_path / "play.html").read_text()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("play: episodes without an answer are not counted (")
+    assert "2 of 2 episodes were played" in said
+
+
+def test_ctrl_c_keeps_what_was_played(broken, tmp_path, monkeypatch, capsys):
+    after(broken, monkeypatch, 4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert play.main(line_of(broken, tmp_path, "--episodes", "2")) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith("play: stopped; 1 of 4 episodes were played")
+    assert json.loads((tmp_path / "metrics.json").read_text())["all"]["n"] == 1
+    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_server_that_died_ends_it(broken, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("overlay.serve.client.GIVE_UP", 2)
+    after(broken, monkeypatch, 5, lambda: setattr(broken, "kind", "closed without a word"))
+    assert play.main(line_of(broken, tmp_path, "--episodes", "4")) == 3
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["all"]["n"], metrics["unanswered"]) == (1, {"connection": 2})
+    assert "3 of 8 episodes were played" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         (["--out", "x"], "give either --model"),
         (["--out", "x", "--url", "http://127.0.0.1:9/v1", "--tasks", "fly"], "--tasks fly: unknown"),
         (["--out", "x", "--url", "http://127.0.0.1:9/v1"], "no OpenAI-compatible server answers there"),
+        (["--out", "x", "--url", "http://127.0.0.1:9/v1", "--workers", "0"], "--workers 0: a number of at least 1"),
+        (["--out", "x", "--url", "http://127.0.0.1:9/v1", "--extra", "-1"], "--extra -1: a number of at least 0"),
+        (["--out", __file__, "--url", "http://127.0.0.1:9/v1"], "cannot be written"),
     ],
 )
-def test_bad_input_gets_one_line(line, message, capsys):
+def test_bad_input_gets_one_line(line, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert play.main(line) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("play: ")
