@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from overlay.checks import at_least, writable_file
 from overlay.errors import DataError, command
 from overlay.pages.gallery import card, embedded
 from overlay.pages.render import write_page
@@ -37,7 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not list((args.run / FOLDER).glob("rank*.jsonl")):
         raise DataError(f"{args.run / FOLDER}: no rollouts; train with --rollout_log_mb above 0")
+    at_least(args, last=1)
     out = args.out or args.run / "rollouts.html"
+    writable_file(out)
     print(f"{out}: {write_rollouts(args.run, out, args.last)} completions")
     return 0
 

@@ -22,6 +22,7 @@ from transformers import AutoModelForImageTextToText
 from overlay.action.action import Action, parse_action, parse_coordinates
 from overlay.action.completion import WIDE, split
 from overlay.action.space import rescale
+from overlay.checks import at_least, writable_folder
 from overlay.data.arrow import SCHEMA
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import scale_of
@@ -71,6 +72,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if bool(args.data) + bool(args.question) + bool(args.refer) != 1:
         raise SettingError("give one of --data, --question and --refer")
+    at_least(args, batch=1, max_tokens=1, temperature=0)
+    if min(args.index or [0]) < 0:
+        raise SettingError(f"--index {min(args.index)}: rows are counted from 0")
+    if args.out:
+        writable_folder(args.out)
     answer(args)
     return 0
 
@@ -93,8 +99,6 @@ def answer(args: argparse.Namespace) -> None:
     model = AutoModelForImageTextToText.from_pretrained(args.model, dtype=dtype, trust_remote_code=False)
     model.to(device)  # pyright: ignore[reportArgumentType] its decorator hides `self`
     texts = complete(model, processor, rows, style, args.batch, args.max_tokens, args.temperature, progress="answers")
-    if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
     for number, (row, text) in enumerate(zip(each_row(rows), texts, strict=True)):
         print(f"--- {row['source']}\n{text}")
         scale = scale_of(style, row["image"], row["source"])

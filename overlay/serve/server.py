@@ -96,7 +96,7 @@ def command_line(model: Path, host: str, port: int, backend: str = "auto") -> li
 @contextmanager
 def served(model: Path, log: Path, limit: float = START_LIMIT) -> Iterator[str]:
     """A server for a model folder on a free port of this machine, ended afterwards, killed where that takes too long;
-    its URL. Raises SettingError, with the last line of its `log`, when it ends or is not ready within `limit` seconds."""
+    its URL. SettingError, with the last line of its `log`, when it ends or is not ready within `limit` seconds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

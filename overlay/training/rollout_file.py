@@ -12,7 +12,10 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+from overlay.errors import DataError
+
 FOLDER = "rollouts"
+NEEDED = ("step", "mode", "source", "image_path", "problem", "solution", "completion", "rewards", "advantage")
 COLUMNS = ("source", "image_path", "problem", "solution", "coordinate_scale", "screen_size", "accu_reward_method")
 
 
@@ -58,11 +61,23 @@ def clean(score: float | None) -> float | None:
 
 
 def read(output_dir: str | Path) -> list[dict[str, Any]]:
-    """All records of a run, of all ranks, by step. A last line that a killed run cut short is left out."""
+    """All records of a run, of all ranks, by step. A last line that a killed run cut short is left out; another line
+    that is no record is a DataError."""
     records = []
-    for file in Path(output_dir, FOLDER).glob("rank*.jsonl*"):
-        with open(file, encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):
-                    records.append(json.loads(line))
+    for file in sorted(Path(output_dir, FOLDER).glob("rank*.jsonl*")):
+        with open(file, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.endswith(b"\n"):
+                    records.append(_record(line, f"{file}:{number}"))
     return sorted(records, key=lambda record: (record["step"], record["source"] or ""))
+
+
+def _record(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error}): delete the line") from error
+    missing = [name for name in NEEDED if name not in record] if isinstance(record, dict) else ["all"]
+    if missing or not isinstance(record["step"], int) or not isinstance(record["completion"], str):
+        raise DataError(f"{where}: no record of a rollout ({missing[0] if missing else 'step'}): delete the line")
+    return record

@@ -1,6 +1,7 @@
 """`make eval`: killed and started again, scored and looked at, set against other scores, and what is refused."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -108,6 +109,35 @@ def test_rows_without_an_answer_are_said(slow, held_out, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["rows"] == 2
 
 
+@pytest.mark.integration
+def test_ctrl_c_scores_what_has_an_answer(slow, held_out, tmp_path, monkeypatch, capsys):
+    """And the same command asks for the rest, without probes: it was not finished."""
+    line = ["--url", slow, "--data", str(held_out), "--images", HELD_OUT_TASKS, "--out", str(tmp_path / "out")]
+    line += ["--limit", "6", "--concurrency", "2"]
+    add = Answers.add
+
+    def interrupted(answers, record):
+        add(answers, record)
+        if len(answers.by_content) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Answers, "add", interrupted)
+    assert score.main(line) == 130
+    said = capsys.readouterr().err
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    kept = len((tmp_path / "out" / "answers.jsonl").read_text().splitlines())
+    assert 3 <= kept <= 4  # one may have been on its way
+    assert f"eval: stopped with {kept} of 6 answers, which were scored" in said
+    assert metrics["rows"] == kept
+    assert metrics["unanswered"] == {"stopped before they were asked": 6 - kept}
+    assert "rows have no answer and are not counted" in (tmp_path / "out" / "report.html").read_text()
+    monkeypatch.setattr(Answers, "add", add)
+    time.sleep(0.5)  # requests that were on their way arrive, unheard
+    before = len(Slow.asked)
+    assert score.main(line) == 0
+    assert len(Slow.asked) - before == 6 - kept
+
+
 @needs_chromium
 @pytest.mark.integration
 def test_the_score_of_a_served_model_and_its_page(url, held_out, tiny_model_dir, tmp_path, capsys):
@@ -143,6 +173,45 @@ def test_the_score_of_a_served_model_and_its_page(url, held_out, tiny_model_dir,
         page.screenshot(path=str(tmp_path / "page.png"))
         browser.close()
     assert Image.open(tmp_path / "page.png").size == (1250, 1400)
+
+
+BAD = ["--concurrency 0", "--concurrency -1", "--limit -1", "--max_tokens 0", "--temperature -1", "--temperature nan",
+       "--timeout 0", "--timeout inf", "--retries -1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", BAD)
+def test_a_number_that_is_none_gets_one_line(flag, slow, held_out, tmp_path, capsys):
+    line = ["--url", slow, "--data", str(held_out), "--images", HELD_OUT_TASKS, "--out", str(tmp_path)]
+    assert score.main([*line, "--limit", "1", *flag.split()]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"eval: {flag.split()[0]} ")
+    assert not Slow.asked
+
+
+def test_an_out_that_cannot_be_written_is_said_before_anything_is_asked(slow, held_out, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        assert score.main(["--url", slow, "--data", str(held_out), "--images", HELD_OUT_TASKS, "--out", str(out)]) == 2
+        assert capsys.readouterr().err.startswith(f"eval: --out {out}: cannot be written (")
+    assert not Slow.asked
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("answers.jsonl", '{"content": "a", "completion": "b"}\nnot JSON\n', "answers.jsonl:2: not an answer"),
+        ("answers.jsonl", '{"content": "a"}\n', "answers.jsonl:1: not an answer"),
+        ("answers.jsonl", '{"content": [], "completion": "b"}\n', "answers.jsonl:1: not an answer"),
+        ("answers.jsonl", '{"content": "a", "completion": null}\n', "answers.jsonl:1: not an answer"),
+        ("answers.jsonl", "[" * 200_000 + "\n", "answers.jsonl:1: not an answer"),
+        ("answers.jsonl", "null\n", "answers.jsonl:1: not an answer"),
+        ("settings.json", "{", "settings.json: not JSON"),
+        ("settings.json", "[]", "settings.json: not the settings of a score"),
+    ],
+)
+def test_a_broken_file_of_an_earlier_score_is_named(file, content, message, tmp_path):
+    (tmp_path / file).write_text(content)
+    with pytest.raises(DataError, match=message):
+        Answers(tmp_path, {}, "1" * 16)
 
 
 def test_bad_input_gets_one_line(capsys):

@@ -95,3 +95,20 @@ def test_what_is_gone_is_said(run, tmp_path, capsys):
     assert embedded([gone]) == {str(tmp_path / "gone.png"): None}
     assert rollouts.main([str(run)]) == 0
     assert "24 completions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", [b"nonsense", b"null", b"[]", b"{}", b'{"step": 1}', b"\xff", b"[" * 200_000])
+def test_a_broken_line_is_named(line, run, capsys):
+    file = run / FOLDER / "rank00000.jsonl"
+    file.write_bytes(file.read_bytes() + line + b"\n")
+    assert rollouts.main([str(run)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"rollouts: {file}:13: ")
+    assert said.endswith(": delete the line")
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--last", "0"), ("--last", "-1"), ("--out", "/proc/none/page.html")])
+def test_a_flag_that_cannot_be_gets_one_line(flag, value, run, capsys):
+    assert rollouts.main([str(run), flag, value]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"rollouts: {flag} ")

@@ -55,6 +55,35 @@ def test_bad_input_gets_one_line(line, message, capsys):
     assert message in said
 
 
+@pytest.mark.parametrize("content", ["[]", "null", "1", '"text"', "{", "", '{"input": [1]}', '{"input": null}',
+                                     '{"task_content": "a", "screen_path1": 1}', "[" * 200_000])  # fmt: skip
+def test_a_step_file_that_is_none_gets_one_line(content, tmp_path, capsys):
+    (tmp_path / "step.json").write_text(content)
+    line = ["--url", "http://127.0.0.1:9/v1", "--task", str(tmp_path / "step.json"), "--images", str(tmp_path)]
+    assert ask.main([*line, "--out", str(tmp_path / "a.png")]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("infer: --task")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--index", "-1"], "--index -1: a number of at least 0"),
+        (["--max_tokens", "0"], "--max_tokens 0: a number of at least 1"),
+        (["--timeout", "nan"], "--timeout nan: a number"),
+        (["--out", "answer"], "--out answer: a picture's name"),
+        (["--out", __file__ + "/a.png"], "test_ask.py: cannot be written ("),
+        (["--url", "127.0.0.1:8000"], "'127.0.0.1:8000' is no URL of a server: write http://host:port/v1"),
+    ],
+)
+def test_a_flag_that_cannot_be_gets_one_line(flags, message, held_out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = ["--url", "http://127.0.0.1:9/v1", "--name", "m", "--data", str(held_out), "--images", HELD_OUT_TASKS]
+    assert ask.main([*line, *flags]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert message in said
+
+
 def test_a_broken_row_is_named(tmp_path):
     (tmp_path / "rows.jsonl").write_text('\n{"id": 1\n')
     with pytest.raises(SettingError, match=r"rows\.jsonl:2: not JSON"):

@@ -22,6 +22,9 @@ def test_local_answers_are_those_of_the_server(url, held_out, tiny_model_dir, tm
 def test_bad_input_gets_one_line(tmp_path, capsys):
     assert local.main(["model"]) == 2
     assert capsys.readouterr().err == "local: give one of --data, --question and --refer\n"
+    for flag in ("--batch 0", "--max_tokens -1", "--temperature nan", "--index -1"):
+        assert local.main([str(tmp_path), "--data", "x", *flag.split()]) == 2
+        assert capsys.readouterr().err.startswith(f"local: {flag}: ")
     assert local.main([str(tmp_path), "--question", "?"]) == 2
     assert capsys.readouterr().err.startswith("local: ")
 
