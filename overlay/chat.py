@@ -132,30 +132,44 @@ def on_this_machine(url: str) -> bool:
 
 
 class Chat:
-    """A connection to the server at `url` (.../v1). Each try may take `timeout` seconds, all of a request
-    `timeout` times one and `retries`. Raises SettingError for a URL or a proxy that cannot work."""
+    """A connection to a server at `url` (.../v1). Each try may take `timeout` seconds, however slowly its reply comes.
+    Raises SettingError for a URL or a proxy that cannot work."""
 
     def __init__(self, url: str, key: str | None, timeout: float, retries: int, connections: int = 1000):
         import httpx2
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         check_url(url)
+
+        class Within(DefaultAsyncHttpxClient):
+            """Its own time-outs are of one read: a reply that drips would never end."""
+
+            async def send(self, request: httpx2.Request, **more: Any) -> httpx2.Response:
+                try:
+                    async with asyncio.timeout(timeout):
+                        return await super().send(request, **more)
+                except TimeoutError as error:
+                    raise httpx2.ReadTimeout("no whole reply", request=request) from error
+
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=min(connections, 100))
         try:
-            http = DefaultAsyncHttpxClient(limits=limits, trust_env=not on_this_machine(url))
+            http = Within(limits=limits, trust_env=not on_this_machine(url))
             self._server = AsyncOpenAI(
                 base_url=url, api_key=key or "none", timeout=timeout, max_retries=retries, http_client=http
             )
         except (ImportError, ValueError, httpx2.InvalidURL) as error:  # SOCKS without socksio; no URL
             raise SettingError(f"{url}: a proxy of the environment cannot be used (see NO_PROXY): {error}") from error
-        self.url, self.whole = url, timeout * (1 + retries)
+        self.timeout = timeout
         self.unreached = 0  # requests in a row that no server answered
 
     async def models(self) -> list[str]:
         """Names of the models that the server lists; [] when it has no such list. Raises NoAnswer when it is not
         reached."""
         try:
-            listed = json.loads(await self._ask("get", "/models", min(self.whole, LISTED_WITHIN)))
+            async with asyncio.timeout(LISTED_WITHIN):
+                listed = json.loads(await self._ask("get", "/models"))
+        except TimeoutError:
+            raise NoAnswer(LATE, f"no list of models within {LISTED_WITHIN:g} s") from None
         except NoAnswer as error:
             if error.status is None:
                 raise
@@ -168,18 +182,17 @@ class Chat:
 
     async def complete(self, **body: Any) -> Reply:
         """The reply to a chat completions request. Raises NoAnswer."""
-        return read_reply(await self._ask("post", "/chat/completions", self.whole, body=body))
+        return read_reply(await self._ask("post", "/chat/completions", body=body))
 
-    async def _ask(self, method: str, path: str, within: float, **more: Any) -> bytes:
+    async def _ask(self, method: str, path: str, **more: Any) -> bytes:
         import httpx2
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
         try:
-            async with asyncio.timeout(within):
-                reply = await getattr(self._server, method)(path, cast_to=httpx2.Response, **more)
-        except (TimeoutError, APITimeoutError) as error:
+            reply = await getattr(self._server, method)(path, cast_to=httpx2.Response, **more)
+        except APITimeoutError as error:
             self.unreached += 1
-            raise NoAnswer(LATE, f"no whole answer, {within:g} s with all tries") from error
+            raise NoAnswer(LATE, f"no whole reply within {self.timeout:g} s") from error
         except APIConnectionError as error:
             self.unreached += 1
             raise NoAnswer(UNREACHED, str(error.__cause__ or error)) from error

@@ -80,6 +80,17 @@ def test_each_is_no_verdict(kind, broken):
     assert judge.take_counts().reasons == ({reason: 1} if reason else {})
 
 
+@pytest.mark.parametrize(("kind", "reason"), [("status 429", "HTTP 429"), ("slow drip", "timeout: no whole reply")])
+def test_each_try_has_its_time(kind, reason, broken, held_out, tmp_path, capsys):
+    """What a server asks to wait (`Retry-After`: 1 s) is no part of it; a reply that drips is tried again."""
+    broken.kind = kind
+    assert (
+        ask.main(line_of(broken, held_out, "--out", str(tmp_path / "a.png"), "--timeout", "0.5", "--retries", "1")) == 1
+    )
+    assert capsys.readouterr().err.startswith(f"infer: {broken.url}: {reason}")
+    assert len(broken.requests) == 2
+
+
 def test_a_judge_that_reasons_is_read_alike(broken):
     judge = Judge(JudgeArguments(judge_model="m", judge_cache_dir="", judge_retries=0))
     broken.says = '<think>{"score": 0}</think>{"score": 1}'
