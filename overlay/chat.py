@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from overlay.action.completion import whole_text
 from overlay.errors import ServerFailed, SettingError
 
 LATE, UNREACHED = "timeout", "connection"
@@ -101,8 +102,8 @@ def _text(value: Any) -> str | None:
     if isinstance(value, list):
         parts = [part.get("text") if isinstance(part, dict) else part for part in value]
         texts = [part for part in parts if isinstance(part, str)]
-        return "".join(texts) if texts else None
-    return value if isinstance(value, str) else None
+        value = "".join(texts) if texts else None
+    return whole_text(value) if isinstance(value, str) else None
 
 
 def _said(error: Any) -> str:

@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from overlay.action.completion import WIDE, stated
+from overlay.action.completion import WIDE, stated, whole_text
 
 ACTION_NAMES = {
     "open_app": "打开APP",
@@ -139,11 +139,11 @@ def from_record(record: Any) -> Action | None:
     """
     if not isinstance(record, dict) or not isinstance(record.get("action_type"), str):
         return None
-    kind = record["action_type"].strip().casefold()
+    kind = whole_text(record["action_type"]).strip().casefold()
     parameter = record.get("action_parameter")
     if isinstance(parameter, dict):
         parameter = next((v for k, v in parameter.items() if k.strip().casefold() == kind), None)
-    return Action(kind, parameter)
+    return Action(kind, whole_text(parameter) if isinstance(parameter, str) else parameter)
 
 
 def parse_action(text: str) -> Action | None:
@@ -157,4 +157,4 @@ def described(completion: str, action: Action | None) -> str:
     """What the model says it did, for the history of its next prompt."""
     record, _ = stated(completion)
     text = record.get("action_description") if isinstance(record, dict) else None
-    return str(text) if text else action.type if action else "nothing"
+    return whole_text(str(text)) if text else action.type if action else "nothing"

@@ -116,6 +116,15 @@ def _open(text: str) -> bool:
     return sum(map(text.count, "{｛")) > sum(map(text.count, "}｝"))
 
 
+def whole_text(text: str) -> str:
+    """Text with every half of a surrogate pair replaced: JSON may spell one, but no file, page or server takes it.
+
+    >>> whole_text("a\\ud800b")
+    'a\ufffdb'
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def content_of(completion: Any) -> str:
     """Text of a conversational completion, `[{"role": "assistant", "content": str}]`, or of a plain string."""
     if isinstance(completion, str):

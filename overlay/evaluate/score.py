@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from overlay.action.completion import whole_text
 from overlay.checks import at_least, writable_folder
 from overlay.errors import DataError, Stopped, Unanswered, command
 from overlay.evaluate import page
@@ -48,8 +49,8 @@ def finish(
     if own_words is not None:
         result["sop"] = {name: asdict(score) for name, score in episodes(own_words, RIGHT).items()}
     own = result.pop("_rows")
-    own.to_csv(out / "rows.csv", index=False)
-    (out / METRICS).write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
+    own.to_csv(out / "rows.csv", index=False, errors="replace")
+    (out / METRICS).write_text(whole_text(json.dumps(result, indent=2, ensure_ascii=False)), encoding="utf-8")
     page.write(out / "report.html", out.name, result, own, rows, completions)
     for name, value in result["metrics"].items():
         print(f"{ruled(name):46} {Score(**value)}")

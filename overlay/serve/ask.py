@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from overlay.action.action import parse_action
-from overlay.action.completion import split
+from overlay.action.completion import split, whole_text
 from overlay.action.space import Scale, rescale
 from overlay.chat import NoAnswer
 from overlay.checks import at_least, writable_file
@@ -78,7 +78,7 @@ def describe(answer: Answer, scale: Scale) -> str:
         lines.append(f"action: {action.type} {action.parameter!r}{pixels}{repaired}")
     if answer.cut:
         lines.append("cut: the answer has --max_tokens tokens, and would go on")
-    return "\n\n".join(lines)
+    return whole_text("\n\n".join(lines))
 
 
 async def run(args: argparse.Namespace) -> None:
@@ -103,7 +103,7 @@ async def run(args: argparse.Namespace) -> None:
     scale = scale_of(style, paths, "the row")
     print(f"{told}\n\n{describe(answer, scale)}")
     if gold:
-        print(f"\ngold\n{gold}")
+        print(f"\ngold\n{whole_text(gold)}")
     if args.out and paths:
         drawn(paths[-1], answer.action, scale, parse_action(gold or "")).save(args.out)
         print(f"\n{args.out}")

@@ -5,6 +5,8 @@ from collections import Counter
 
 import pytest
 
+from overlay.action.action import described, parse_action
+from overlay.action.completion import whole_text
 from overlay.evaluate import score
 from overlay.rewards.judge import client as judging
 from overlay.rewards.judge.client import Judge
@@ -78,6 +80,23 @@ def test_each_is_no_verdict(kind, broken):
     reason = KINDS[kind][1]
     assert judge.scores([("a", "b")]) == [None if reason else 1.0]
     assert judge.take_counts().reasons == ({reason: 1} if reason else {})
+
+
+HALF = (
+    '<think>{"a": "\\ud800"}</think><answer>{"action_type": "\\ud800", "action_parameter": {"\\ud800": "\\ud800"}, '
+    '"action_description": "\\ud800"}</answer>'
+)
+
+
+@pytest.mark.parametrize("says", [HALF, HALF.replace("\\ud800", "type", 2), "a\ud800b", "\x00\x1b[31m"])
+def test_half_a_surrogate_pair_ends_nothing(says, broken, held_out, tmp_path, capsys):
+    """One in a model's answer could be printed, written or sent nowhere."""
+    broken.kind, broken.says = "as usual", says
+    assert ask.main(line_of(broken, held_out, "--out", str(tmp_path / "a.png"))) == 0
+    capsys.readouterr().out.encode()
+    assert score.main(line_of(broken, held_out, "--out", str(tmp_path / "score"), "--limit", "1")) == 0
+    described(says, parse_action(says)).encode()
+    assert whole_text("a\ud800b\udc00\U0001f600") == "a\ufffdb\ufffd\U0001f600"
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("status 429", "HTTP 429"), ("slow drip", "timeout: no whole reply")])
