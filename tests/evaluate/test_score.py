@@ -1,5 +1,6 @@
 """`make eval`: killed and started again, scored and looked at, set against other scores, and what is refused."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -136,6 +137,21 @@ def test_ctrl_c_scores_what_has_an_answer(slow, held_out, tmp_path, monkeypatch,
     before = len(Slow.asked)
     assert score.main(line) == 0
     assert len(Slow.asked) - before == 6 - kept
+
+
+@pytest.mark.integration
+def test_ctrl_c_while_it_asks_on_its_own_words_scores_the_rows(slow, held_out, tmp_path, monkeypatch, capsys):
+    line = ["--url", slow, "--data", str(held_out), "--images", HELD_OUT_TASKS, "--out", str(tmp_path / "out")]
+
+    async def interrupted(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(5)
+
+    monkeypatch.setattr("overlay.evaluate.episodes._episode", interrupted)
+    assert score.main([*line, "--limit", "6", "--sop"]) == 130
+    assert "stopped with 6 of 6 answers, which were scored" in capsys.readouterr().err
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["rows"], metrics["unanswered"], "sop" in metrics) == (6, {}, False)
 
 
 @needs_chromium
