@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 from overlay.checks import at_least
@@ -29,11 +30,22 @@ PROGRAM = (sys.executable, "-m", "overlay.serve.server")
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
+def read_object(file: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model's folder. Raises SettingError."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"{file}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise SettingError(f"{file}: no JSON object")
+    return content
+
+
 def pixel_limits(model: Path) -> tuple[int, int]:
     """(smallest, largest) pixels of an image, from the folder's processor. Raises SettingError."""
     for name in PROCESSOR_FILES:
         if (model / name).is_file():
-            config = json.loads((model / name).read_text(encoding="utf-8"))
+            config = read_object(model / name)
             config = config.get("image_processor", config)
             size = config.get("size") or {}
             low = size.get("shortest_edge") or config.get("min_pixels")

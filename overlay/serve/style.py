@@ -1,7 +1,6 @@
 """How a served model or a model folder is asked: as it was trained, with the command line's flags on top. No torch."""
 
 import argparse
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style
 from overlay.prompt.template import LANGUAGES, load_template, template_of
-from overlay.serve.server import pixel_limits
+from overlay.serve.server import pixel_limits, read_object
 
 
 def style_flags(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +74,7 @@ def _assumed(folder: Path | None) -> PromptStyle:
     """What a model is asked like that says nothing: its family's coordinates and its processor's limits."""
     space = Space()
     if folder is not None and (folder / "config.json").is_file():
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_object(folder / "config.json")
         name = FAMILY_SPACES.get(config.get("model_type", ""), space.name)
         space = Space(name, *pixel_limits(folder), cell_of(config))
     return PromptStyle(load_template("zh"), space=space)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from overlay.errors import SettingError
-from overlay.serve import server
+from overlay.serve import ask, server
 
 
 def test_no_model_gets_one_line(capsys):
@@ -98,3 +98,16 @@ def test_a_port_that_is_none_is_said(port, tmp_path, capsys):
     (tmp_path / "preprocessor_config.json").write_text('{"min_pixels": 1, "max_pixels": 2}')
     assert server.main([str(tmp_path), "--port", port]) == 2
     assert port in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("broken", ["config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("content", ["{", "[]", "null", ""])
+def test_a_broken_file_of_a_model_is_named(broken, content, tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    (tmp_path / broken).write_text(content)
+    (tmp_path / "step.json").write_text('{"task_content": "a"}')
+    line = ["--url", "http://127.0.0.1:9/v1", "--name", str(tmp_path), "--task", str(tmp_path / "step.json")]
+    assert ask.main([*line, "--images", str(tmp_path), "--out", str(tmp_path / "a.png")]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"infer: {tmp_path / broken}: no")
