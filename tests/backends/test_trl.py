@@ -60,6 +60,7 @@ def train(line):
         ({"model_name_or_path": None}, "--model_name_or_path is missing"),
         ({"model_init_kwargs": "fast"}, "--model_init_kwargs fast: not a JSON object"),
         ({"data_file_paths": None}, "--data_file_paths is missing"),
+        ({"cast_lm_head_to_fp32": "true"}, "--cast_lm_head_to_fp32 true: TRL cannot where the output layer is"),
         ({"label_smoothing_factor": 0.1}, "--label_smoothing_factor 0.1: not in BACKEND=trl: GRPO has no labels"),
         (
             {"eval_strategy": "epoch", "eval_data_file_paths": "a.jsonl", "val_split_ratio": 0.1},

@@ -13,6 +13,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from peft import LoraConfig
+from transformers import AutoConfig
 from trl import TrlParser, get_peft_config, get_quantization_config
 
 from overlay.backends.trl.arguments import ARGUMENTS, ModelArguments, TrainArguments
@@ -65,6 +66,11 @@ def mapping(flag: str, value: Any) -> dict[str, Any]:
     return value or {}
 
 
+def _tied(model: str, trusted: bool) -> bool:
+    """Whether a model's output layer is its input embedding."""
+    return bool(AutoConfig.from_pretrained(model, trust_remote_code=trusted).tie_word_embeddings)
+
+
 def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judge: JudgeArguments) -> GuiGRPOTrainer:
     """Train; returns the trainer. Raises SettingError or DataError before the model loads, RunStopped when the run had
     to end early."""
@@ -75,6 +81,10 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     if not name:
         raise SettingError("--model_name_or_path is missing: give a model folder or hub name")
     check_model(name, args.trust_remote_code)
+    if args.cast_lm_head_to_fp32 and _tied(name, args.trust_remote_code):  # TRL looks where text models have the other
+        raise SettingError(
+            f"--cast_lm_head_to_fp32 true: TRL cannot where the output layer is the embedding's, as in {name}"
+        )
     processor = cache(partial(training_processor, name, data.min_pixels, data.max_pixels, args.trust_remote_code))
     processor()  # what is wrong with it is said before the data is read
     methods = METHODS if "accuracy" in data.reward_funcs else None
