@@ -32,7 +32,7 @@ PARTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "qwen3_vl_moe": ("Qwen3VLMoe", THIRD | EXPERTS, DEEP),
     "qwen3_5": ("Qwen3_5", THIRD | LINEAR, VISION | {"num_position_embeddings": 64}),
 }
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # whose prompts are packed
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")  # whose prompts are packed
 CELLS = {"qwen2_vl": 28, "qwen2_5_vl": 28, "qwen3_vl": 32, "qwen3_vl_moe": 32, "qwen3_5": 32}
 
 
