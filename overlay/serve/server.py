@@ -2,8 +2,9 @@
 
     python -m overlay.serve.server MODEL [--port 8000]      (make serve MODEL=)
 
-MODEL is a folder with model and processor, as training saves them: its pixel limits are the server's. The program that
-serves replaces this one. `GET /health` answers 200 when it is ready; the model's name is the folder as it was given.
+MODEL is a folder with model and processor, as training saves them: its pixel limits, context, dtype and chat template
+are the server's. The program that serves replaces this one; a child of it counts one prompt's tokens when it is ready
+(`overlay.serve.agreement`). `GET /health` answers 200 then; the model's name is the folder as it was given.
 """
 
 import argparse
@@ -16,17 +17,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import ProxyHandler, build_opener
 
 from overlay.checks import at_least
-from overlay.errors import SettingError, command
+from overlay.errors import ServerFailed, SettingError, command
+from overlay.serve.agreement import agree, healthy
 
 CONTEXT, IMAGES = 16_384, 2
 START_LIMIT, END_LIMIT = 1800.0, 20.0  # seconds for a server to get ready, and to end when it is told to
 PROGRAM = (sys.executable, "-m", "overlay.serve.server")
+DTYPES = ("float32", "float16", "bfloat16")
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
@@ -55,6 +56,15 @@ def pixel_limits(model: Path) -> tuple[int, int]:
     raise SettingError(f"{model}: no processor with pixel limits ({' or '.join(PROCESSOR_FILES)}); training saves one")
 
 
+def context_and_dtype(model: Path) -> tuple[int, str]:
+    """(tokens of the longest prompt with its completion, the weights' type in vLLM's words) by the folder's config."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    text = config.get("text_config") or config
+    longest = text.get("max_position_embeddings") or config.get("max_position_embeddings") or CONTEXT
+    named = (part.get(name) for part in (config, text) for name in ("dtype", "torch_dtype"))
+    return min(CONTEXT, int(longest)), next((name for name in named if name in DTYPES), "auto")
+
+
 def check(model: Path, host: str, port: int) -> None:
     """SettingError when there is no such model, it is an adapter, or the port is taken."""
     if (model / "adapter_config.json").is_file() and not (model / "config.json").is_file():
@@ -72,14 +82,18 @@ def check(model: Path, host: str, port: int) -> None:
             ) from error
 
 
-def vllm_command(model: Path, host: str, port: int, gpus: int) -> list[str]:
-    """`vllm serve` with two images for each prompt, training's pixel limits, and all GPUs (a power of two of them)."""
+def vllm_command(model: Path, host: str, port: int, gpus: int, images: int = IMAGES) -> list[str]:
+    """`vllm serve` with the checkpoint's own context, dtype and pixel limits, at most `images` for each prompt, and all
+    GPUs (a power of two of them); without any nothing is compiled, which would take minutes."""
     low, high = pixel_limits(model)
+    context, dtype = context_and_dtype(model)
     parallel = 1 << max(0, gpus.bit_length() - 1)
     return [
-        "vllm", "serve", str(model), "--host", host, "--port", str(port), "--max-model-len", str(CONTEXT),
-        "--tensor-parallel-size", str(parallel), "--limit-mm-per-prompt", json.dumps({"image": IMAGES, "video": 0}),
+        str(Path(sys.executable).with_name("vllm")), "serve", str(model), "--host", host, "--port", str(port),
+        "--max-model-len", str(context), "--dtype", dtype, "--tensor-parallel-size", str(parallel),
+        "--limit-mm-per-prompt", json.dumps({"image": images, "video": 0}),
         "--mm-processor-kwargs", json.dumps({"min_pixels": low, "max_pixels": high}), "--served-model-name", str(model),
+        "--chat-template-content-format", "openai", *([] if gpus else ["--enforce-eager"]),
     ]  # fmt: skip
 
 
@@ -96,12 +110,12 @@ def gpus() -> int:
     return torch.cuda.device_count()
 
 
-def command_line(model: Path, host: str, port: int, backend: str = "auto") -> list[str]:
+def command_line(model: Path, host: str, port: int, backend: str = "auto", images: int = IMAGES) -> list[str]:
     """The serving program's command line; `auto` is vLLM where it is installed."""
     if backend == "auto":
         backend = "vllm" if importlib.util.find_spec("vllm") else "transformers"
     if backend == "vllm":
-        return vllm_command(model, host, port, gpus())
+        return vllm_command(model, host, port, gpus(), images)
     return transformers_command(model, host, port)
 
 
@@ -113,18 +127,20 @@ def served(model: Path, log: Path, limit: float = START_LIMIT) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log.parent.mkdir(parents=True, exist_ok=True)
+    words = [*PROGRAM, str(model), "--port", str(port), "--unchecked"]
     with open(log, "w") as out:
-        process = subprocess.Popen([*PROGRAM, str(model), "--port", str(port)], stdout=out, stderr=out)
+        process = subprocess.Popen(words, stdout=out, stderr=out)
     try:
-        late = time.monotonic() + limit
-        while not _healthy(f"http://127.0.0.1:{port}/health"):
+        url, late = f"http://127.0.0.1:{port}", time.monotonic() + limit
+        while not healthy(url):
             ended = process.poll() is not None
             if ended or time.monotonic() > late:
                 lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
                 what = "ended" if ended else f"was not ready within {limit:g} s"
                 raise SettingError(f"the server for {model} {what}: {lines[-1]} (all of it: {log})")
             time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
+        agree(f"{url}/v1", str(model), model)
+        yield f"{url}/v1"
     finally:
         process.terminate()
         try:
@@ -132,14 +148,6 @@ def served(model: Path, log: Path, limit: float = START_LIMIT) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with build_opener(ProxyHandler({})).open(url, timeout=5) as reply:  # this machine's, so no proxy
-            return reply.status == 200
-    except (OSError, HTTPException):
-        return False
 
 
 @contextmanager
@@ -164,15 +172,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--backend", choices=("auto", "vllm", "transformers"), default="auto")
+    parser.add_argument("--images", type=int, default=IMAGES, help="most of a prompt; vLLM refuses more with 400")
+    parser.add_argument("--unchecked", action="store_true", help="leave the first prompt's tokens uncounted")
     args = parser.parse_args(argv)
     at_least(args, port=1)
     check(args.model, args.host, args.port)
-    line = command_line(args.model, args.host, args.port, args.backend)
+    line = command_line(args.model, args.host, args.port, args.backend, args.images)
+    if not Path(line[0]).is_file():
+        raise ServerFailed(f"{line[0]}: no such program: make vllm, then make serve VENV=.venv-vllm")
     print(f"serving {args.model} at http://{args.host}:{args.port}/v1 with {line[0]}", file=sys.stderr, flush=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB; on a CPU vLLM would take nearly all memory
     # /v1/models of `transformers serve` looks into the hub's cache and fails where there is none.
     cache = Path(os.environ.setdefault("HF_HUB_CACHE", str(Path.home() / ".cache" / "huggingface" / "hub")))
     cache.mkdir(parents=True, exist_ok=True)
+    if not args.unchecked:
+        host = "127.0.0.1" if args.host == "0.0.0.0" else args.host
+        words = ["--url", f"http://{host}:{args.port}", "--model", str(args.model), "--server", str(os.getpid())]
+        subprocess.Popen([sys.executable, "-m", "overlay.serve.agreement", *words])
     os.execvp(line[0], line)
 
 

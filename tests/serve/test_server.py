@@ -8,7 +8,9 @@ from itertools import pairwise
 import pytest
 
 from overlay.errors import SettingError
+from overlay.model.processor import write_limited
 from overlay.serve import ask, server
+from overlay.serve.agreement import agree
 
 
 def test_no_model_gets_one_line(capsys):
@@ -30,13 +32,43 @@ def test_an_adapter_is_not_served(tmp_path):
 
 
 @pytest.mark.integration
-def test_vllm_gets_trainings_limits(tiny_model_dir):
+def test_vllm_gets_what_the_checkpoint_says(tiny_model_dir):
     words = server.vllm_command(tiny_model_dir, "0.0.0.0", 8000, gpus=6)
     value = dict(pairwise(words))
     assert json.loads(value["--limit-mm-per-prompt"]) == {"image": 2, "video": 0}
     low, high = server.pixel_limits(tiny_model_dir)
     assert json.loads(value["--mm-processor-kwargs"]) == {"min_pixels": low, "max_pixels": high}
-    assert (value["--max-model-len"], value["--tensor-parallel-size"]) == ("16384", "4")
+    assert (value["--max-model-len"], value["--dtype"], value["--tensor-parallel-size"]) == ("4096", "float32", "4")
+    assert "--enforce-eager" not in words
+    assert "--enforce-eager" in server.vllm_command(tiny_model_dir, "0.0.0.0", 8000, gpus=0)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"text_config": {"max_position_embeddings": 128_000, "dtype": "bfloat16"}}, (16_384, "bfloat16")),
+        ({"max_position_embeddings": 2048, "torch_dtype": "float16"}, (2048, "float16")),  # older releases' layout
+        ({}, (16_384, "auto")),
+    ],
+)
+def test_context_and_dtype_are_the_configs(config, told, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert server.context_and_dtype(tmp_path) == told
+
+
+@pytest.mark.integration
+def test_vllm_where_there_is_none_is_one_line(tiny_model_dir, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(server.sys, "executable", str(tmp_path / "python"))
+    assert server.main([str(tiny_model_dir), "--port", "18099", "--backend", "vllm"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("make vllm, then make serve VENV=.venv-vllm")
+
+
+@pytest.mark.integration
+def test_another_count_of_a_prompts_tokens_is_refused(tiny_model_dir, url, tmp_path):
+    write_limited(tiny_model_dir, tmp_path / "limited", 784, 84 * 112)
+    agree(url, str(tiny_model_dir), tiny_model_dir)
+    with pytest.raises(SettingError, match=r"a prompt with two screens has \d+ tokens there and \d+ in training"):
+        agree(url, str(tiny_model_dir), tmp_path / "limited")
 
 
 @pytest.fixture
@@ -88,6 +120,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[3])), Handler).serve_forever()
 
 def test_readiness_is_asked_without_a_proxy(program, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(server, "agree", lambda *_: None)  # it only says that it is ready
     with server.served(program(READY), tmp_path / "log", limit=30) as url:
         assert url.startswith("http://127.0.0.1:")
 
