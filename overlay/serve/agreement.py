@@ -79,8 +79,8 @@ def agree(url: str, name: str, model: Path) -> None:
     served, own = counted(url, name), expected(model)
     if served not in (None, own):
         raise SettingError(
-            f"{url}: a prompt with two screens has {served} tokens there and {own} in training: its pixel limits or its "
-            f"chat template are not those of {model}"
+            f"{url}: a prompt with two screens has {served} tokens there and {own} in training: its pixel limits or "
+            f"its chat template are not those of {model}"
         )
 
 

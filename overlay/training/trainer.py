@@ -34,8 +34,10 @@ from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.rollout_file import RolloutFile, records_of
 from overlay.training.sampler import Epochs, GroupSampler
+from overlay.training.sampler_watch import SamplerWatch, exact
 from overlay.training.shared_passes import SharedPasses
 from overlay.training.stop import Stop, close_at_exit, refuse
+from overlay.training.vllm_agreement import dtype_of
 from overlay.training.weights import load_weights
 
 Base: Any = object  # what stands behind the mixin is TRL's trainer or VLM-R1's
@@ -86,6 +88,10 @@ class GuiTrainer(Base):
             drawn = self.train_dataset, self.num_generations, self.args.seed, rank, pad_id
             self.refill = self.checkpoints.parts["refill"] = Refill(self.options.dynamic_sampling, *drawn)
         self.judge_watch = JudgeWatch(judge, self._gathered) if judge else None
+        self.sampler_watch = None
+        if self.args.use_vllm:
+            dtype = dtype_of(self.accelerator.unwrap_model(self.model), self.accelerator)
+            self.sampler_watch = SamplerWatch(dtype, exact(self.args), self._gathered)
         if self.args.sync_ref_model:
             if self.ref_model is None:
                 raise SettingError("--sync_ref_model needs a reference model: --beta above 0, and no --use_peft")
@@ -106,6 +112,11 @@ class GuiTrainer(Base):
 
     def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
         """Change a batch's result, now that its rewards are known: (groups, completions) of all ranks, NaN for none."""
+
+    def sampled(self, result: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Log-probs (B, C) of a batch's completions: the trainer's own and those of an engine that sampled them; None
+        when the model itself did."""
+        return None
 
     def reuses_batch(self) -> bool:
         """Whether the next micro-step trains on completions that are there already."""
@@ -149,6 +160,7 @@ class GuiTrainer(Base):
         self.recorder.clear()
         self.beat("generating")
         result = super()._generate_and_score_completions(inputs, *model)
+        self._watch_sampler(result)
         self.adjust(result, self.group_rewards())
         for name, scores in self.recorder.components().items():
             self.record_component(name, statistics(self._gathered(scores), self.group_size))
@@ -165,6 +177,17 @@ class GuiTrainer(Base):
             if reason:
                 self.stop(reason)
         return result
+
+    def _watch_sampler(self, result: dict[str, Any]) -> None:
+        """RunStopped, on every rank, when an engine sampled from other prompts or weights than the trainer's."""
+        if self.sampler_watch is None or (pair := self.sampled(result)) is None:
+            return
+        step, mask = self.state.global_step, result["completion_mask"]
+        metrics, reason = self.sampler_watch.look(step, *pair, mask, self.group_size)
+        for name, value in metrics.items():
+            self.record(name, value)
+        if reason:
+            raise RunStopped(reason)
 
     @property
     def group_size(self) -> int:
@@ -202,7 +225,7 @@ class GuiTrainer(Base):
         try:
             with readable(start):
                 result = super().train(start, *args, **kwargs)
-            close_at_exit()
+            close_at_exit(getattr(getattr(self, "vllm_generation", None), "llm", None))
             if self.stop.reason:
                 raise RunStopped(self.stop.reason)
         except RunStopped as reason:

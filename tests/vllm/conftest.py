@@ -35,7 +35,7 @@ def vllm_model(demo_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     model = tiny_model.build_model(processor)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if "layers." in name and weight.ndim == 2 or name.endswith("language_model.norm.weight"):
+            if ("layers." in name and weight.ndim == 2) or name.endswith("language_model.norm.weight"):
                 weight.mul_(8)
     folder = tmp_path_factory.mktemp("vllm") / "model"
     tiny_model.save(model, processor, folder)

@@ -18,7 +18,6 @@ from trl import TrlParser, get_peft_config, get_quantization_config
 
 from overlay.backends.trl.arguments import ARGUMENTS, ModelArguments, TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
-from overlay.backends.trl.vllm_agreement import check_pixels, without_image_tokens
 from overlay.data.splits import prepare
 from overlay.errors import SettingError, command
 from overlay.model.folder import check_model
@@ -33,6 +32,7 @@ from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
 from overlay.training.stopped import not_again
 from overlay.training.style import style_of_run
+from overlay.training.vllm_agreement import check_installed, check_pixels, without_image_tokens
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
 
@@ -80,6 +80,13 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     name = model.model_name_or_path
     if not name:
         raise SettingError("--model_name_or_path is missing: give a model folder or hub name")
+    if args.use_vllm:
+        check_installed()
+        if not args.vllm_importance_sampling_correction:
+            raise SettingError(
+                "--vllm_importance_sampling_correction false: without it nothing shows whether vLLM samples from the "
+                "prompts that are trained on; leave it on"
+            )
     check_model(name, args.trust_remote_code)
     if args.cast_lm_head_to_fp32 and _tied(name, args.trust_remote_code):  # TRL looks where text models have the other
         raise SettingError(

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from overlay.backends.trl.workarounds import install
+from overlay.backends.trl.workarounds import install, install_for_vllm
 from overlay.errors import SettingError
 from overlay.model.packing import IGNORED
 from overlay.model.vision import VISION
@@ -28,6 +28,8 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
 
     def __init__(self, *, freeze_vision_modules: bool = False, **kwargs: Any):
         install(kwargs.get("processing_class"), kwargs["args"].num_generations)
+        if kwargs["args"].use_vllm:
+            install_for_vllm()
         super().__init__(**kwargs)
         if freeze_vision_modules and not freeze_vision(self.model):
             raise SettingError(f"--freeze_vision_modules: the model has no module named {VISION!r}")
@@ -73,6 +75,9 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
                 torn = torch.ones_like(torn)
             own = self.own_part(torn.repeat_interleave(rewards.size(1)))
             result["advantages"] = torch.where(own, self.own_part(mended.flatten()), result["advantages"])
+
+    def sampled(self, result: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        return (result["old_per_token_logps"], result["sampling_per_token_logps"]) if self.use_vllm else None
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """TRL's; the rates of an evaluation are those of all its rows."""
