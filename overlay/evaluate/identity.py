@@ -15,7 +15,11 @@ from typing import Any
 from overlay.errors import DataError
 from overlay.prompt.style import PromptStyle
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
+# What answers depend on: weights, and how text and images become tokens and back.
+WEIGHTS = (
+    "*.safetensors", "*.bin", "*.index.json", "config.json", "generation_config.json", "*tokenizer*", "vocab*",
+    "merges*", "*chat_template*", "*processor_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
 NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin")
 PACKAGES = ("gui-grpo", "transformers", "vllm", "torch")
 
@@ -32,7 +36,8 @@ def combined(parts: Iterable[Any]) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """Digest of all weight files of a model's folder, by name and content; the files are read side by side."""
+    """Digest of all files of a model's folder that its answers depend on, by name and content; they are read side by
+    side."""
     files = sorted({file for pattern in WEIGHTS for file in folder.glob(pattern) if file.name not in NO_WEIGHTS})
     with ThreadPoolExecutor(4) as pool:
         return combined(zip([file.name for file in files], pool.map(file_digest, files), strict=True))

@@ -44,8 +44,8 @@ class SamplerWatch:
             return metrics, None
         return metrics, (
             f"sampler and trainer do not see the same prompt: in step {step} their log-probs differ by {worst:.3g} a "
-            f"token on prompt {int(by_prompt.argmax())} (up to {self.limit} is rounding in {self.dtype}). Images, pixel "
-            "limits, chat template or weights of the sampler are others than the trainer's; nothing was trained on them"
+            f"token on prompt {int(by_prompt.argmax())} ({self.limit} may be rounding in {self.dtype}). Images, pixel "
+            "limits, chat template or weights of the sampler are not the trainer's; nothing was trained on them"
         )
 
 

@@ -310,6 +310,9 @@ def test_weights_are_known_by_content(tmp_path):
     assert weights_digest(first) == weights_digest(second)
     (second / "model.safetensors").write_bytes(b"Weights")
     assert weights_digest(first) != weights_digest(second)
+    (second / "model.safetensors").write_bytes(b"weights")
+    (second / "chat_template.jinja").write_text("other")
+    assert weights_digest(first) != weights_digest(second)
 
 
 def test_other_weights_answers_are_kept_apart(tmp_path):
