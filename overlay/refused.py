@@ -31,7 +31,6 @@ BOTH = {
     "train_sampling_strategy": OWN_SAMPLER,
 }
 JSONL = "rows come from --data_file_paths"
-VLLM = "generation with vLLM is BACKEND=trl's"
 QUANTIZED = "this backend loads the model whole"
 REFUSED = {
     "trl": BOTH
@@ -58,13 +57,9 @@ REFUSED = {
         "lora_target_modules": "upstream adapts every linear layer outside the vision tower",
         "model_revision": "give the folder of the revision you want",
         "use_bnb_nested_quant": QUANTIZED,
-        "use_vllm": VLLM,
-        "vllm_device": VLLM,
-        "vllm_dtype": VLLM,
-        "vllm_enable_prefix_caching": VLLM,
-        "vllm_gpu_memory_utilization": VLLM,
-        "vllm_guided_decoding_regex": VLLM,
-        "vllm_max_model_len": VLLM,
+        "vllm_device": "vLLM's engine is in the trainer's process, on its device",
+        "vllm_dtype": "vLLM samples in what the trainer computes in",
+        "vllm_enable_prefix_caching": "a group's prompt is asked for once, with all its completions",
     },
 }
 

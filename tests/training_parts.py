@@ -22,7 +22,7 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
     from overlay.prompt.style import PromptStyle
     from overlay.settings import VlmTrainerOptions
 
-    def build(rewards, own=None, first=None, judge=None, model_dir=None, **settings):
+    def build(rewards, own=None, first=None, judge=None, model_dir=None, peft_config=None, **settings):
         data = load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path)
         rows = as_rows(data.select(range(first or len(data))), PromptStyle(), answer_tags=True)
         values = {
@@ -36,7 +36,7 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
         return GuiVLMGRPOTrainer(
             options=VlmTrainerOptions(**(own or {})), judge=judge, model=str(folder), reward_funcs=rewards,
             args=GRPOConfig(**values), vlm_module=Qwen2VLModule(),
-            train_dataset=rows, eval_dataset=rows,
+            train_dataset=rows, eval_dataset=rows, peft_config=peft_config,
             attn_implementation="sdpa", torch_dtype="float32", max_pixels=84 * 112, min_pixels=784,
         )  # fmt: skip
 

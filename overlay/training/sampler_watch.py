@@ -4,6 +4,7 @@ An engine beside the trainer (vLLM) computes the same log-probs up to rounding. 
 or other weights gives other ones, and then the importance ratios go to nothing and the run learns nothing, quietly.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,11 @@ LIMITS = {"float32": 0.01, "float16": 0.1, "bfloat16": 0.3}
 
 
 class SamplerWatch:
-    """`dtype`: what both compute in. `exact`: the sampler's log-probs are those of the whole distribution; with top-k,
-    top-p, min-p, a penalty or a grammar they are not, so nothing is stopped. `gather`: (n, ...) on each rank → all."""
+    """`dtype`: what both compute in. `slack`: see `slack_of`. `gather`: (n, ...) on each rank → all."""
 
-    def __init__(self, dtype: str, exact: bool, gather: Callable[[torch.Tensor], torch.Tensor]):
-        self.limit, self.dtype = LIMITS.get(dtype, max(LIMITS.values())), dtype
-        self.exact, self.gather = exact, gather
+    def __init__(self, dtype: str, slack: float, gather: Callable[[torch.Tensor], torch.Tensor]):
+        self.limit, self.dtype = LIMITS.get(dtype, max(LIMITS.values())) + slack, dtype
+        self.gather = gather
 
     def look(
         self, step: int, own: torch.Tensor, sampled: torch.Tensor, mask: torch.Tensor, group: int
@@ -40,17 +40,20 @@ class SamplerWatch:
             "sampler/logp_difference_max": every[:, 2].max().item(),
             "sampler/logp_difference_worst_prompt": worst,
         }
-        if not self.exact or worst <= self.limit:
+        if worst <= self.limit:
             return metrics, None
         return metrics, (
             f"sampler and trainer do not see the same prompt: in step {step} their log-probs differ by {worst:.3g} a "
-            f"token on prompt {int(by_prompt.argmax())} ({self.limit} may be rounding in {self.dtype}). Images, pixel "
-            "limits, chat template or weights of the sampler are not the trainer's; nothing was trained on them"
+            f"token on prompt {int(by_prompt.argmax())} (up to {self.limit} is rounding in {self.dtype}). Images, "
+            "pixel limits, chat template or weights of the sampler are not the trainer's; nothing was trained on them"
         )
 
 
-def exact(args: Any) -> bool:
-    """Whether a run samples from the whole distribution."""
-    whole = {"top_p": (None, 1.0), "top_k": (None, 0, -1), "min_p": (None, 0.0), "repetition_penalty": (None, 1.0)}
+def slack_of(args: Any) -> float:
+    """Nats a token that a run's sampler may differ by, since its log-probs are those of a part of the distribution: 1
+    with top-k, top-p or min-p (the log of what they leave), any number with a penalty or a grammar."""
     grammar = getattr(args, "vllm_structured_outputs_regex", None) or getattr(args, "vllm_guided_decoding_regex", None)
-    return not grammar and all(getattr(args, name, None) in values for name, values in whole.items())
+    if grammar or getattr(args, "repetition_penalty", None) not in (None, 1.0):
+        return math.inf
+    whole = {"top_p": (None, 1.0), "top_k": (None, 0, -1), "min_p": (None, 0.0)}
+    return 0.0 if all(getattr(args, name, None) in values for name, values in whole.items()) else 1.0

@@ -34,7 +34,7 @@ from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.rollout_file import RolloutFile, records_of
 from overlay.training.sampler import Epochs, GroupSampler
-from overlay.training.sampler_watch import SamplerWatch, exact
+from overlay.training.sampler_watch import SamplerWatch, slack_of
 from overlay.training.shared_passes import SharedPasses
 from overlay.training.stop import Stop, close_at_exit, refuse
 from overlay.training.vllm_agreement import dtype_of
@@ -91,7 +91,7 @@ class GuiTrainer(Base):
         self.sampler_watch = None
         if self.args.use_vllm:
             dtype = dtype_of(self.accelerator.unwrap_model(self.model), self.accelerator)
-            self.sampler_watch = SamplerWatch(dtype, exact(self.args), self._gathered)
+            self.sampler_watch = SamplerWatch(dtype, slack_of(self.args), self._gathered)
         if self.args.sync_ref_model:
             if self.ref_model is None:
                 raise SettingError("--sync_ref_model needs a reference model: --beta above 0, and no --use_peft")

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from overlay.errors import RunStopped
-from overlay.training.sampler_watch import SamplerWatch, exact
+from overlay.training.sampler_watch import SamplerWatch, slack_of
 from overlay.training.vllm_agreement import one_pad_an_image, reason_of, same_prompts
 
 
-def watch(dtype="float32", whole=True):
-    return SamplerWatch(dtype, whole, lambda values: values)
+def watch(dtype="float32", slack=0.0):
+    return SamplerWatch(dtype, slack, lambda values: values)
 
 
 def logs(*rows):
@@ -47,13 +47,16 @@ def test_padding_and_unknown_log_probs_do_not_count():
     assert watch().look(0, own, sampled, logs([1.0, 1.0], [1.0, 0.0]), 2)[1] is None
 
 
-def test_a_part_of_the_distribution_only_is_measured_and_not_judged():
-    metrics, reason = watch(whole=False).look(0, torch.ones(4, 2), torch.zeros(4, 2), MASK, 2)
+def test_a_part_of_the_distribution_has_slack():
+    metrics, reason = watch(slack=1.0).look(0, torch.ones(4, 2), torch.zeros(4, 2), MASK, 2)
     assert (metrics["sampler/logp_difference"], reason) == (1.0, None)
+    assert watch(slack=1.0).look(0, torch.ones(4, 2) * 1.6, torch.zeros(4, 2), MASK, 2)[1]
     plain = {"top_p": 1.0, "top_k": None, "min_p": None, "repetition_penalty": 1.0}
-    assert exact(SimpleNamespace(**plain))
-    for name, value in (("top_p", 0.9), ("top_k", 5), ("min_p", 0.1), ("vllm_structured_outputs_regex", "a")):
-        assert not exact(SimpleNamespace(**plain | {name: value}))
+    assert slack_of(SimpleNamespace(**plain)) == 0
+    for name, value in (("top_p", 0.9), ("top_k", 50), ("min_p", 0.1)):
+        assert slack_of(SimpleNamespace(**plain | {name: value})) == 1
+    for name, value in (("repetition_penalty", 1.1), ("vllm_structured_outputs_regex", "a")):
+        assert slack_of(SimpleNamespace(**plain | {name: value})) == float("inf")
 
 
 def test_another_prompt_in_the_engine_is_named():

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from overlay.backends.trl.workarounds import MARK
-from overlay.errors import RunStopped
-from tests.vllm.engine import shared_engine
+from overlay.errors import RunStopped, SettingError
+from tests.vllm.engine import forget, shared_engine, unchanged_engine
 
 SIZES = {"max_pixels": 168 * 224, "min_pixels": 28 * 28}
 ROUNDING = 1e-4  # nats in float32
@@ -23,6 +23,14 @@ def length_reward(monkeypatch):
     from overlay.rewards import REWARDS
 
     monkeypatch.setitem(REWARDS, "length", lambda completions, **columns: [float(n) for n in range(len(completions))])
+
+
+@pytest.fixture
+def alone():
+    """No other engine before and after: one that ends takes vLLM's groups along."""
+    forget()
+    yield
+    forget()
 
 
 @pytest.fixture
@@ -113,10 +121,11 @@ def test_trl_still_leaves_the_dtype_to_vllm(engine, vllm_model):
     assert "dtype" not in seen[0]
 
 
-def test_a_packed_engine_is_refused_in_one_line(flags, vllm_model, capsys, monkeypatch):
+def test_a_packed_engine_is_refused_in_one_line(alone, flags, vllm_model, capsys, monkeypatch):
     """vLLM's own CPU build, as it is: its linear layers have no weight to write to."""
     from overlay.backends.trl.train import main
 
+    unchanged_engine(monkeypatch)
     line = flags(
         model_name_or_path=vllm_model, use_vllm="true", vllm_mode="colocate", vllm_max_model_length=1024, **SIZES
     )
@@ -124,11 +133,7 @@ def test_a_packed_engine_is_refused_in_one_line(flags, vllm_model, capsys, monke
     assert "takes no new weights (its CPU build does that)" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_what_vllm_refuses_is_one_line(run, vllm_model):
-    from overlay.errors import SettingError
-    from tests.vllm import engine as shared
-
-    shared.ENGINES.clear()
+def test_what_vllm_refuses_is_one_line(alone, run):
     with pytest.raises(SettingError, match=r"--use_vllm: vLLM did not start: .*max_model_len"):
         run(vllm_max_model_length=100_000)
 
@@ -149,5 +154,5 @@ def test_a_screen_that_comes_again_is_encoded_anew(run, demo_rows, tmp_path, mon
 
     setattr(theirs, MARK, True)
     monkeypatch.setattr(VLLMGeneration, "sync_weights", theirs)
-    with pytest.raises(RunStopped, match="weights of the sampler are others"):
+    with pytest.raises(RunStopped, match="weights of the sampler are not"):
         run(**own, output_dir=tmp_path / "stale")

@@ -33,7 +33,8 @@ def install_for_vllm() -> None:
 def _one_pad_an_image() -> None:
     """Symptom: in colocate mode TRL hands vLLM the processor's ids, in which each image has all its tokens, and vLLM
     expands the first of them again: it samples from another prompt, exit 0, gradient 6e-15 (huggingface/trl issues
-    6294, 6401, pull request 6718). A server does want the expanded ids. Drop this when TRL hands over one an image."""
+    6294, 6401, pull request 6718). A server does want the expanded ids. Drop this when TRL hands over
+    one pad an image."""
     theirs = vllm_generation.VLLMGeneration.generate
     if hasattr(theirs, MARK):
         return

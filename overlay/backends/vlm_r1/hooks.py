@@ -8,7 +8,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from overlay.errors import foreign_script
+from overlay.errors import SettingError, foreign_script
 
 
 def by_model_type(get_vlm_module: Callable[[str], type]) -> Callable[[str], type]:
@@ -44,6 +44,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.training.judge_watch import judge_for
     from overlay.training.stopped import not_again
     from overlay.training.style import style_of_run
+    from overlay.training.vllm_agreement import check_installed, check_pixels
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
     pixels = script_args.min_pixels, script_args.max_pixels
@@ -53,11 +54,17 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         name, trusted = model_args.model_name_or_path, model_args.trust_remote_code
         own_code = "internvl" in config_of(name)["model_type"].lower()  # upstream's module asks for it
         check_model(name, trusted, own_code)
+        if training_args.use_vllm:
+            check_installed()
+            if own_code:
+                raise SettingError(f"--use_vllm: not for {config_of(name)['model_type']}, whose images have no grids")
         own = training_args.process_index == 0
         style = style_of_run(script_args, name, question_template, own)
         processor = cache(partial(training_processor, name, *pixels, trusted))
         if not own_code:
             processor()  # what is wrong with it is said before the data is read
+        if training_args.use_vllm:
+            check_pixels(name, processor())
         splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
         record = RunRecord(training_args.output_dir, settings_of(script_args, training_args, model_args), own)
         record.check(script_args.resume_changed)

@@ -4,6 +4,7 @@ The trainer asks its module for the model class, the processor's tensors and the
 what is wrong or missing there is mended here, around whichever class upstream's script chose.
 """
 
+from itertools import islice
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ class Module:
     def __init__(self, module: Any):
         self.module = module
         self.has_grids = GRIDS in module.get_custom_multimodal_keywords()
+        self.shown: list[list[Any]] = []  # images of each prompt of the last batch
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
@@ -77,6 +79,8 @@ class Module:
         if self.has_grids:
             # Before the call: older processors change the list that they are given.
             counts = [text.count(processing_class.image_token) for text in prompts_text]
+            left = iter(images)
+            self.shown = [list(islice(left, count)) for count in counts]
             inputs, more = self._with_grids(processing_class, prompts_text, images, counts, options)
         else:
             inputs, more = self.module.prepare_model_inputs(processing_class, prompts_text, images, **options)

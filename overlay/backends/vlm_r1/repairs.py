@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 
 from overlay.backends.vlm_r1.module import TOKEN_TYPES, Module
+from overlay.model.folder import config_of
 
 Base = cast(Any, object)  # VLMGRPOTrainer stands behind the mixin
+OUTPUT = "lm_head"
 SMALLEST = 28  # pixels of an image's shorter side, as upstream has it
 
 
@@ -22,8 +24,10 @@ class Repaired(Base):
 
     module_class = Module
 
-    def __init__(self, *, vlm_module: Any, **kwargs: Any):
-        super().__init__(vlm_module=self.module_class(vlm_module), **kwargs)
+    def __init__(self, *, vlm_module: Any, model: str, peft_config: Any = None, **kwargs: Any):
+        if peft_config is not None and _is_tied(model):
+            peft_config.exclude_modules = [OUTPUT]
+        super().__init__(vlm_module=self.module_class(vlm_module), model=model, peft_config=peft_config, **kwargs)
         self.accelerator.gather_for_metrics = partial(self._gather_for_metrics, self.accelerator.gather_for_metrics)
 
     def _gather_for_metrics(self, upstream: Callable[..., Any], values: Any, *args: Any, **kwargs: Any) -> Any:
@@ -53,6 +57,16 @@ class Repaired(Base):
         """Upstream's, with token types for the whole of `input_ids` (B, L); it has no use for `prompt_length`."""
         inputs = over_completion(inputs, input_ids.size(1))
         return super()._get_per_token_logps(model, input_ids, attention_mask, **inputs)
+
+
+def _is_tied(model: str) -> bool:
+    """Whether a model's output layer is its embedding, as in Qwen2.5-VL-3B.
+
+    Symptom: upstream adapts the output layer too; merged into a tied one (for vLLM, by `make merge`) the adapter
+    changes the embedding of the prompt as well, and the model answers otherwise: log-probs differ by 0.8. Drop when
+    upstream leaves a tied layer out.
+    """
+    return bool(config_of(model).get("tie_word_embeddings"))
 
 
 def over_completion(inputs: dict[str, Any], length: int) -> dict[str, Any]:

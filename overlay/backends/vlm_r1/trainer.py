@@ -86,6 +86,13 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         # A sampled image token would have no image: processor and model would then disagree on their number.
         tokens = {getattr(config, name) for name in IMAGE_TOKENS if getattr(config, name, None) is not None}
         self.generation_config.suppress_tokens = sorted(tokens) or None
+        self.engine = None
+        if self.args.use_vllm:
+            from overlay.backends.vlm_r1.engine import Engine
+
+            self.engine = Engine(self)
+            self.vllm_generation = self.engine.vllm
+            self.engine.install(inner.get_base_model() if hasattr(inner, "get_base_model") else inner)
         if self.vlm_module.has_grids:
             limit_pixels(self.processing_class, kwargs.get("min_pixels"), kwargs.get("max_pixels"))
 
@@ -99,10 +106,29 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         self._metrics["completion_length"][-1] = lengths.mean().item()
         self.record("truncated", self._gathered(result["truncated"].float()).mean().item())
 
+    def sampled(self, result: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Also puts the importance ratios of an engine's completions into the batch, for `reduce_loss`."""
+        if self.engine is None:
+            return None
+        own, split = result["old_per_token_logps"], result["prompt_ids"].size(1)
+        if own is None:
+            ids, mask = (
+                torch.cat([result[f"prompt_{name}"], result[f"completion_{name}"]], 1) for name in ("ids", "mask")
+            )
+            with torch.no_grad():
+                own = self._get_per_token_logps(self.model_wrapped, ids, mask, **result["multimodal_inputs"])
+            own = own[:, split - 1 :]
+        result["importance"] = self.engine.importance(own)
+        known = self._gathered(result["importance"].mean(1))
+        self.record("sampling/importance_sampling_ratio/mean", known.mean().item())
+        return own, self.engine.sampled
+
     def reduce_loss(self, losses: torch.Tensor, mask: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
         """One loss of per-token `losses` (B, C); called by upstream's compute_loss."""
         if self.options.mask_truncated_completions:
             mask = mask * ~inputs["truncated"][:, None]
+        if "importance" in inputs:  # a KL term is in `losses` already, so it is weighted too
+            losses = losses * inputs["importance"]
         return reduce_loss(losses, mask, self.options.loss_type, self.max_completion_length, self._mean_over_ranks)
 
     def _mean_over_ranks(self, value: torch.Tensor) -> torch.Tensor:

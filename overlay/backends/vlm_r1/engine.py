@@ -1,0 +1,74 @@
+"""Generation by vLLM in VLM-R1's trainer: upstream declares its settings and has no code for them.
+
+Upstream's one call is `unwrapped_model.generate(...)`. `Engine` takes that name on the model, hands TRL's engine the
+prompts and images that the trainer made its tensors of, and keeps the log-probs that the completions were sampled with.
+"""
+
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from overlay.backends.trl.workarounds import install_for_vllm
+from overlay.training.vllm_agreement import without_image_tokens
+
+MOST = 3.0  # of an importance ratio, as TRL's --vllm_importance_sampling_clip_max has it
+
+
+class Engine:
+    """vLLM in the trainer's process, with the trainer's sampling settings. `sampled`: log-probs (B, C) of the last
+    batch's completions, NaN where there is padding."""
+
+    def __init__(self, trainer: Any):
+        from trl.generation.vllm_generation import VLLMGeneration
+
+        install_for_vllm()
+        args, self.trainer, processor = trainer.args, trainer, trainer.processing_class
+        self.vllm = VLLMGeneration(
+            trainer.model, trainer.accelerator, processor, mode="colocate",
+            structured_outputs_regex=args.vllm_guided_decoding_regex,
+            gpu_memory_utilization=args.vllm_gpu_memory_utilization, max_model_length=args.vllm_max_model_len,
+            max_num_seqs=args.per_device_train_batch_size, temperature=args.temperature, top_p=args.top_p,
+            top_k=args.top_k or 0, min_p=args.min_p or 0.0, repetition_penalty=args.repetition_penalty,
+            max_completion_length=args.max_completion_length, generation_kwargs=without_image_tokens(processor, {}),
+        )  # fmt: skip
+        self.pad = getattr(processor, "tokenizer", processor).pad_token_id
+        self.sampled, self._step = torch.empty(0, 0), -1
+
+    def install(self, model: Any) -> None:
+        """Be the `generate` of a model, out of its wrappers and its adapter's."""
+        model.generate = self.generate
+
+    def generate(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """(B, P + C): the prompts (B, P) with their completions, padded on the right. The engine gets new weights once
+        after each step of the optimizer, and each prompt once with the number of its completions."""
+        if self.trainer.state.global_step != self._step:
+            self.vllm.sync_weights()
+            self._step = self.trainer.state.global_step
+        prompts = [ids[mask.bool()].tolist() for ids, mask in zip(input_ids, attention_mask, strict=True)]
+        images = self.trainer.vlm_module.shown
+        first, count = _groups([(ids, [id(each) for each in row]) for ids, row in zip(prompts, images, strict=True)])
+        self.vllm.generation_kwargs["n"] = count
+        shown = [images[n] or None for n in first]
+        _, completions, logprobs, _ = self.vllm.generate(
+            [prompts[n] for n in first], shown if any(shown) else None, count
+        )
+        device, unknown = input_ids.device, float("nan")
+        values = [torch.tensor([unknown if top[0] is None else top[0] for top in row]) for row in logprobs]
+        self.sampled = pad_sequence(values, batch_first=True, padding_value=unknown).to(device)
+        tokens = pad_sequence(
+            [torch.tensor(list(ids)) for ids in completions], batch_first=True, padding_value=self.pad
+        )
+        return torch.cat([input_ids, tokens.to(device)], 1)
+
+    def importance(self, own: torch.Tensor) -> torch.Tensor:
+        """Truncated importance ratios (B, C) of the policy's own log-probs to those that were sampled with."""
+        return (own - self.sampled).nan_to_num(0.0).exp().clamp(max=MOST)
+
+
+def _groups(rows: list[Any]) -> tuple[list[int], int]:
+    """(first row of each group of equal rows that stand together, their number); each row alone where it differs."""
+    sizes = [len(list(group)) for _, group in groupby(rows)]
+    count = sizes[0] if len(set(sizes)) == 1 else 1
+    return list(range(0, len(rows), count)), count
