@@ -1,7 +1,8 @@
 """Generation through vLLM's server: TRL's own client, in our trainer, against a stand-in that keeps what it was sent.
 
-No vLLM and no GPU here: the version checks are told that it is installed, and the NCCL broadcast of the weights is left
-out (its announcements over HTTP are not). What is checked is every argument and image that travels.
+No vLLM and no GPU here (tests/vllm/ has a real one): the version checks are told that it is installed, and the NCCL
+broadcast of the weights is left out (its announcements over HTTP are not). What is checked is every argument and
+image that travels.
 """
 
 import base64
@@ -90,6 +91,8 @@ def server(tiny_model_dir, monkeypatch):
         monkeypatch.setattr(module, "is_vllm_available", lambda **_: True)
     monkeypatch.setattr(vllm_client.VLLMClient, "init_communicator", lambda self, device: self.get_server_info())
     monkeypatch.setattr(vllm_client.VLLMClient, "update_named_params", announce)
+    # The stand-in's log-probs are made up; the guard sees that.
+    monkeypatch.setattr("overlay.training.trainer.slack_of", lambda args: float("inf"))
     monkeypatch.setitem(REWARDS, "length", lambda completions, **columns: [float(n) for n in range(len(completions))])
     server = Server(load_processor(str(tiny_model_dir)))
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -69,6 +69,22 @@ def test_trl_still_gathers_prompts_with_their_images(flags, monkeypatch):
     assert not images_in(gathered)
 
 
+def test_trl_still_reads_one_name_of_a_sampled_token():
+    """vLLM 0.32 says `token_id`, a number."""
+    entry = {"token_id": 7, "logprob": -0.5, "top_logprobs": [{"token_id": 8, "logprob": -0.7}]}
+    client = workarounds.vllm_client
+    with pytest.raises(KeyError):
+        getattr(client.parse_logprobs, "__wrapped__", client.parse_logprobs)([{"content": [dict(entry)]}])
+    workarounds.install_for_vllm()
+    ours = client.parse_logprobs
+    workarounds.install_for_vllm()  # twice is once
+    assert client.parse_logprobs is ours
+    assert ours([{"content": [entry]}]) == ([[[-0.5, -0.7]]], [[[7, 8]]])
+    older = {"token": "token_id:7", "logprob": -0.5, "top_logprobs": []}
+    assert ours([{"content": [older]}]) == ([[[-0.5]]], [[[7]]])
+    assert ours([None]) == (None, None)
+
+
 def test_processors_still_refuse_none_among_images(tiny_model_dir):
     """What TRL hands over for a row without images."""
     processor = load_processor(str(tiny_model_dir))

@@ -23,7 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def vllm_model(demo_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained tiny model whose heads vLLM's CPU attention takes (32 wide), with weights so large that what it says
-    depends on the whole prompt: a wrong prompt shows in the log-probs."""
+    depends on the whole prompt: a wrong prompt shows in the log-probs. It never says an image token (5e-7), so that
+    forbidding these to the sampler leaves its log-probs as they are."""
     import json
 
     import torch
@@ -35,8 +36,12 @@ def vllm_model(demo_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     model = tiny_model.build_model(processor)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if ("layers." in name and weight.ndim == 2) or name.endswith("language_model.norm.weight"):
+            if "layers." in name and weight.ndim == 2:
                 weight.mul_(8)
+            elif name.endswith("language_model.norm.weight"):
+                weight.mul_(16)
+        unsaid = [model.config.image_token_id, model.config.video_token_id]
+        model.get_input_embeddings().weight[unsaid] = 0
     folder = tmp_path_factory.mktemp("vllm") / "model"
     tiny_model.save(model, processor, folder)
     return folder

@@ -44,8 +44,7 @@ def run(engine, length_reward, flags, vllm_model):
     def run(**changed):
         values = {
             "model_name_or_path": vllm_model, "use_vllm": "true", "vllm_mode": "colocate", "max_steps": 2,
-            # Without the bias against image tokens the sampler's distribution is the whole one.
-            "generation_kwargs": json.dumps({"logit_bias": None}), "temperature": 1.0, "save_strategy": "no",
+            "temperature": 1.0, "save_strategy": "no",
             "per_device_train_batch_size": 8, "num_generations": 4, "reward_funcs": "format",
         } | SIZES | changed  # fmt: skip
         return train(*TrlParser(ARGUMENTS).parse_args_and_config(args=flags(**values)))

@@ -64,8 +64,9 @@ def local(vllm_model, questions):
 def test_prompts_and_greedy_answers_are_the_local_models(vllm_url, vllm_model, questions, local):
     answers = ask(vllm_url, vllm_model, questions)
     assert [answer.prompt_tokens for answer in answers] == [length for length, _ in local]
-    same = [answer.completion == text for answer, (_, text) in zip(answers, local, strict=True)]
-    assert sum(same) >= ROWS - 2  # rounding may decide a tie
+    for answer, (_, text) in zip(answers, local, strict=True):
+        # vLLM leaves out a last token that ends within a character.
+        assert answer.completion == text or (text.startswith(answer.completion) and text.endswith("\ufffd"))
     assert len({text for _, text in local}) > ROWS / 2  # they do depend on the prompt
 
 

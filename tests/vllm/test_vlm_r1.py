@@ -27,15 +27,9 @@ def length(completions, **columns):
 
 @pytest.fixture
 def build(vlm_r1_trainer, monkeypatch):
-    """Function: a trainer with an engine that may give image tokens, so that it samples from the whole distribution."""
+    """Function: a trainer with an engine."""
     shared_engine(monkeypatch)
-
-    def build(**settings):
-        trainer = vlm_r1_trainer([length], **BASE | settings)
-        trainer.engine.vllm.generation_kwargs = {}
-        return trainer
-
-    return build
+    return lambda **settings: vlm_r1_trainer([length], **BASE | settings)
 
 
 def logged(trainer, name):
