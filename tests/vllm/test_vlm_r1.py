@@ -4,6 +4,7 @@ import pytest
 
 from overlay.errors import RunStopped
 from overlay.model.processor import write_limited
+from tests.stock import run_stock
 from tests.vllm.engine import shared_engine
 
 ROUNDING = 1e-4  # nats in float32
@@ -85,3 +86,10 @@ def test_the_ratio_weighs_the_loss_and_a_wrong_sampler_stops_the_run(build, monk
         trainer.train()
     assert not losses  # before the optimizer, and before the loss
     assert ratios[0].flatten().tolist() == pytest.approx([0.6065] * ratios[0].numel(), abs=1e-3)
+
+
+def test_the_stock_script_reaches_the_engine(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
+    """In a process of its own, with vLLM's CPU build as it is, whose packed weights are refused in one line."""
+    settings = {"use_vllm": "true", "max_pixels": 84 * 112, "min_pixels": 784}
+    with pytest.raises(AssertionError, match=r"overlay: --use_vllm: this vLLM has packed .* takes no new weights"):
+        run_stock(upstream, tiny_model_dir, demo_rows, tmp_path / "run", forks=forks, processes=1, **settings)
