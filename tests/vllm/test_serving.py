@@ -2,20 +2,19 @@
 
 import asyncio
 import json
-from types import SimpleNamespace
 
 import pytest
 import regex
-from openai import BadRequestError
 
 from overlay.action.action import parse_action
+from overlay.chat import NoAnswer, read_reply
 from overlay.data.dataset import each_row, load_dataset
 from overlay.errors import SettingError
 from overlay.model.processor import load_processor, write_limited
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.agreement import agree
-from overlay.serve.client import PATTERN, Client, Settings, whole
+from overlay.serve.client import PATTERN, Client, Settings
 from tests.served_parts import HELD_OUT_TASKS
 
 ROWS, TOKENS = 24, 24
@@ -78,7 +77,7 @@ def test_another_processor_is_seen_at_the_start(vllm_url, vllm_model, tmp_path):
 
 def test_more_images_than_allowed_are_refused(vllm_url, vllm_model, questions):
     paths = next(paths for _, paths in questions if paths)
-    with pytest.raises(BadRequestError, match="At most 2 image"):
+    with pytest.raises(NoAnswer, match="At most 2 image"):
         ask(vllm_url, vllm_model, [(STYLE.messages("<image>" * 3, 3), paths[:1] * 3)])
 
 
@@ -110,6 +109,7 @@ def test_every_reasoning_parsers_reply_reads_as_the_completion(parser, vllm_mode
     request = ChatCompletionRequest(model="m", messages=[{"role": "user", "content": "x"}])
     think, content = own.extract_reasoning(GOOD, request)
     for name in ("reasoning", "reasoning_content"):
-        reply = SimpleNamespace(model_extra={name: think}, content=content)
-        assert json.dumps(whole(reply)) == json.dumps(GOOD)
-        assert parse_action(whole(reply)).type == "click"
+        choice = {"message": {name: think, "content": content}, "finish_reason": "stop"}
+        text = read_reply(json.dumps({"choices": [choice]}).encode()).text
+        assert text == GOOD
+        assert parse_action(text).type == "click"
