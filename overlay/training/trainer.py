@@ -1,13 +1,12 @@
 """What both trainers share: one mixin in front of TRL's GRPOTrainer or VLM-R1's VLMGRPOTrainer.
 
 The generate-and-score step is overridden once, top to bottom; everything with a life of its own is an object beside it:
-recorder, refill, rollout file, judge watch, heartbeat, stop, checkpoints. A backend says how a metric is recorded
-(`record`), what it changes in a batch whose rewards are known (`adjust`), and where rows carry their images.
+recorder, refill, rollout file, judge watch, heartbeat, stop, checkpoints. What it changes of the loop around a batch is
+`overlay.training.run`. A backend says how a metric is recorded (`record`), what it changes in a batch whose rewards are
+known (`adjust`), and where rows carry their images.
 """
 
 import sys
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,37 +15,24 @@ from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
 from overlay.model.images_once import process_once
 from overlay.model.vision import take_any_rows
-from overlay.prompt.style import PromptStyle
-from overlay.prompt.style_file import write_style
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
-from overlay.training import stopped
-from overlay.training.buffer import Buffer
-from overlay.training.checkpoints import Checkpoints, readable
-from overlay.training.heartbeat import Beats, Heartbeat
-from overlay.training.identity import RunRecord
 from overlay.training.judge_watch import JudgeWatch
-from overlay.training.log_file import LogFile
 from overlay.training.precision import check_precision, keeps_masters
 from overlay.training.rates import Rates, not_repeated
 from overlay.training.recorder import HandOver, Recorder, statistics
 from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.rollout_file import RolloutFile, records_of
-from overlay.training.sampler import Epochs, GroupSampler
+from overlay.training.run import Run
 from overlay.training.sampler_watch import SamplerWatch, slack_of
 from overlay.training.shared_passes import SharedPasses
-from overlay.training.stop import Stop, close_at_exit, refuse
 from overlay.training.vllm_agreement import dtype_of
-from overlay.training.weights import load_weights
-
-Base: Any = object  # what stands behind the mixin is TRL's trainer or VLM-R1's
 
 
-class GuiTrainer(Base):
-    """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `record_of_run`:
-    kept while training; `style`: kept with the weights; `hand_over`: what the trainer gets for raw scores (see
-    Recorder)."""
+class GuiTrainer(Run):
+    """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `hand_over`: what the
+    trainer gets for raw scores (see Recorder); the rest is `Run`'s and the base's."""
 
     image_key = "image"
 
@@ -57,29 +43,18 @@ class GuiTrainer(Base):
         reward_funcs: list[Any],
         options: TrainerOptions | None = None,
         judge: Judge | None = None,
-        record_of_run: RunRecord | None = None,
-        style: PromptStyle | None = None,
         hand_over: HandOver | None = None,
         **kwargs: Any,
     ):
         self.options = options or TrainerOptions(rollout_log_mb=0)
-        self.heartbeat: Heartbeat | None = None
-        self.record_of_run, self._ended = record_of_run, False
         self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
         super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
         check_precision(self.model, keeps_masters(self))
         for index, model in enumerate(self.reward_funcs):
             if isinstance(model, torch.nn.Module):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
-        self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
-        rank, self.stop = self.args.process_index, Stop()
-        self.buffer = Buffer(self, rank)
-        self.style = style
-        self.checkpoints.additions += [self.buffer.save, self.write_style]
-        self.add_callback(self.stop)
-        self.add_callback(LogFile(self.args.output_dir))
+        rank = self.args.process_index
         self.rates = Rates(self._gathered)
-        self._rows: list[dict[str, Any]] = []
         megabytes = self.options.rollout_log_mb
         self.rollouts = RolloutFile(self.args.output_dir, rank, megabytes) if megabytes else None
         self.refill = None
@@ -206,99 +181,3 @@ class GuiTrainer(Base):
 
     def _gathered(self, values: torch.Tensor) -> torch.Tensor:
         return self.accelerator.gather(values.to(self.accelerator.device))
-
-    # The run.
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Train as the base does, from where `Checkpoints.start` says; raises RunStopped when the run was stopped."""
-        start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
-        if start:
-            with readable(start):
-                self.buffer.load(Path(start))
-        if self.record_of_run is not None:
-            self.record_of_run.keep()
-        if self.args.process_index == 0:
-            stopped.forget(self.args.output_dir)
-        self.stop.reason, self._rows, self._ended = None, [], False
-        self.heartbeat = Heartbeat(self.args.ddp_timeout)
-        self.add_callback(Beats(self.heartbeat))
-        try:
-            with readable(start):
-                result = super().train(start, *args, **kwargs)
-            close_at_exit(getattr(getattr(self, "vllm_generation", None), "llm", None))
-            if self.stop.reason:
-                raise RunStopped(self.stop.reason)
-        except RunStopped as reason:
-            stopped.keep(self.args.output_dir, str(reason), self.state.global_step)
-            raise
-        finally:
-            self.heartbeat.stop()
-            self.remove_callback(Beats)
-        self._ended = True
-        return result
-
-    def beat(self, phase: str) -> None:
-        """Tell the other ranks where this one stands; the same calls on every rank."""
-        if self.heartbeat is not None:
-            self.heartbeat.beat(phase)
-
-    def training_step(self, model: torch.nn.Module, inputs: list[dict], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """The base's step; RunStopped at a loss that is not finite."""
-        loss = super().training_step(model, inputs, *args, **kwargs)
-        self._rows.extend(inputs)
-        self._refuse("loss", loss)
-        return loss
-
-    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
-        """The base's, before the optimizer's step; RunStopped when it is not finite. Under fp16 that is a step which
-        the scaler skips."""
-        norm = super()._get_grad_norm(*args, **kwargs)
-        if norm is not None and not self.args.fp16:
-            self._refuse("gradient norm", torch.as_tensor(norm))
-        self._rows = []
-        return norm
-
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> Any:
-        """The base's; nothing when a run is started again that was cut off between its last step and its model."""
-        if self.state.global_step >= self.state.max_steps:
-            self.control.should_training_stop = True
-            return None
-        return super()._run_epoch(*args, **kwargs)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The base's; the model that is saved after the last step ends the run."""
-        super().save_model(output_dir, _internal_call)
-        if not _internal_call:
-            self.write_style(Path(output_dir or self.args.output_dir))
-        if self._ended and not _internal_call and self.record_of_run is not None:
-            self.record_of_run.keep(finished=self.state.global_step)
-
-    def write_style(self, folder: Path) -> None:
-        """Say in a model's folder how it was asked; one process for each folder."""
-        if self.style is not None and self.args.should_save:
-            write_style(self.style, folder)
-
-    def _refuse(self, what: str, value: torch.Tensor) -> None:
-        refuse(what, value, self._rows, self.state.global_step, self.args.output_dir, self.args.process_index)
-
-    def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
-        sampler = GroupSampler.like(super()._get_train_sampler())
-        self.add_callback(Epochs(sampler))
-        return sampler
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return self.checkpoints.folder(super()._get_output_dir(trial))
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        write = partial(super()._save_checkpoint, model, trial)
-        self.checkpoints.save(Path(super()._get_output_dir(trial)), self.state, write, self)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        target = self.accelerator.unwrap_model(model or self.model)
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled or not load_weights(target, resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_best_model(self) -> None:
-        target, best = self.accelerator.unwrap_model(self.model), self.state.best_model_checkpoint
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled or not load_weights(target, best):
-            super()._load_best_model()

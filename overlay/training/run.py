@@ -1,0 +1,133 @@
+"""The run that a trainer makes, from where it starts to the model that ends it: what both trainers change of Trainer's
+own loop. `overlay.training.trainer` stands in front of it, the base's trainer behind.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from overlay.errors import RunStopped
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import write_style
+from overlay.training import stopped
+from overlay.training.buffer import Buffer
+from overlay.training.checkpoints import Checkpoints, readable
+from overlay.training.heartbeat import Beats, Heartbeat
+from overlay.training.identity import RunRecord
+from overlay.training.log_file import LogFile
+from overlay.training.sampler import Epochs, GroupSampler
+from overlay.training.stop import Stop, close_at_exit, refuse
+from overlay.training.weights import load_weights
+
+Base: Any = object  # what stands behind is TRL's trainer or VLM-R1's
+
+
+class Run(Base):
+    """Mixin. `record_of_run`: kept while training; `style`: kept with the weights."""
+
+    def __init__(self, *, record_of_run: RunRecord | None = None, style: PromptStyle | None = None, **kwargs: Any):
+        self.heartbeat: Heartbeat | None = None
+        self.record_of_run, self.style = record_of_run, style
+        self._ended, self._rows = False, []
+        super().__init__(**kwargs)
+        self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
+        self.buffer, self.stop = Buffer(self, self.args.process_index), Stop()
+        self.checkpoints.additions += [self.buffer.save, self.write_style]
+        self.add_callback(self.stop)
+        self.add_callback(LogFile(self.args.output_dir))
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as the base does, from where `Checkpoints.start` says; raises RunStopped when the run was stopped."""
+        start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
+        if start:
+            with readable(start):
+                self.buffer.load(Path(start))
+        if self.record_of_run is not None:
+            self.record_of_run.keep()
+        if self.args.process_index == 0:
+            stopped.forget(self.args.output_dir)
+        self.stop.reason, self._rows, self._ended = None, [], False
+        self.heartbeat = Heartbeat(self.args.ddp_timeout)
+        self.add_callback(Beats(self.heartbeat))
+        try:
+            with readable(start):
+                result = super().train(start, *args, **kwargs)
+            close_at_exit(getattr(getattr(self, "vllm_generation", None), "llm", None))
+            if self.stop.reason:
+                raise RunStopped(self.stop.reason)
+        except RunStopped as reason:
+            stopped.keep(self.args.output_dir, str(reason), self.state.global_step)
+            raise
+        finally:
+            self.heartbeat.stop()
+            self.remove_callback(Beats)
+        self._ended = True
+        return result
+
+    def beat(self, phase: str) -> None:
+        """Tell the other ranks where this one stands; the same calls on every rank."""
+        if self.heartbeat is not None:
+            self.heartbeat.beat(phase)
+
+    def training_step(self, model: torch.nn.Module, inputs: list[dict], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The base's step; RunStopped at a loss that is not finite."""
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        self._rows.extend(inputs)
+        self._refuse("loss", loss)
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's, before the optimizer's step; RunStopped when it is not finite. Under fp16 that is a step which
+        the scaler skips."""
+        norm = super()._get_grad_norm(*args, **kwargs)
+        if norm is not None and not self.args.fp16:
+            self._refuse("gradient norm", torch.as_tensor(norm))
+        self._rows = []
+        return norm
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's; nothing when a run is started again that was cut off between its last step and its model."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return None
+        return super()._run_epoch(*args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The base's; the model that is saved after the last step ends the run."""
+        super().save_model(output_dir, _internal_call)
+        if not _internal_call:
+            self.write_style(Path(output_dir or self.args.output_dir))
+        if self._ended and not _internal_call and self.record_of_run is not None:
+            self.record_of_run.keep(finished=self.state.global_step)
+
+    def write_style(self, folder: Path) -> None:
+        """Say in a model's folder how it was asked; one process for each folder."""
+        if self.style is not None and self.args.should_save:
+            write_style(self.style, folder)
+
+    def _refuse(self, what: str, value: torch.Tensor) -> None:
+        refuse(what, value, self._rows, self.state.global_step, self.args.output_dir, self.args.process_index)
+
+    def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
+        sampler = GroupSampler.like(super()._get_train_sampler())
+        self.add_callback(Epochs(sampler))
+        return sampler
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return self.checkpoints.folder(super()._get_output_dir(trial))
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        write = partial(super()._save_checkpoint, model, trial)
+        self.checkpoints.save(Path(super()._get_output_dir(trial)), self.state, write, self)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        target = self.accelerator.unwrap_model(model or self.model)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or not load_weights(target, resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        target, best = self.accelerator.unwrap_model(self.model), self.state.best_model_checkpoint
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or not load_weights(target, best):
+            super()._load_best_model()
