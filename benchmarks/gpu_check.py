@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+from overlay.backends.vlm_r1.logprobs import by_chunks
 from overlay.errors import command
 from overlay.model.features import ImageFeatures
 from overlay.model.packing import IGNORED, Rows, why_not
@@ -101,12 +102,8 @@ def batch(model: Any, shapes: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def scored(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Log-probs (N) of tokens (N) by logits (N, V), some at a time."""
-    parts = [
-        part.float().gather(1, own[:, None])[:, 0] - part.float().logsumexp(-1)
-        for part, own in zip(logits.split(256), ids.split(256), strict=True)
-    ]
-    return torch.cat(parts)
+    """Log-probs (B, C) of tokens (B, C) by logits (B, C, V), as the trainers make them."""
+    return by_chunks(lambda part: part, logits, ids, temperature=1.0)
 
 
 def ordinary(model: Any, inputs: dict[str, torch.Tensor], kept: int, rows: range) -> torch.Tensor:
@@ -120,8 +117,7 @@ def ordinary(model: Any, inputs: dict[str, torch.Tensor], kept: int, rows: range
         pixel_values=inputs["pixel_values"][rows.start * patches : rows.stop * patches],
         image_grid_thw=inputs["image_grid_thw"][rows.start * images : rows.stop * images], logits_to_keep=kept + 1,
     ).logits[:, :-1]  # fmt: skip
-    flat = scored(logits.flatten(0, 1), ids[:, -kept:].flatten())
-    return flat.view(len(ids), kept) * mask[:, -kept:]
+    return scored(logits, ids[:, -kept:]) * mask[:, -kept:]
 
 
 def shared(model: Any, features: ImageFeatures, inputs: dict[str, torch.Tensor], kept: int) -> torch.Tensor:
@@ -129,8 +125,8 @@ def shared(model: Any, features: ImageFeatures, inputs: dict[str, torch.Tensor],
     packed = Rows(model, **inputs, kept=kept).pack()
     places = (packed.labels[0, 1:] != IGNORED).nonzero()[:, 0]
     with features.inputs(packed.pixel_values, packed.image_grid_thw) as images:
-        logits = model(**packed.inputs, **images, logits_to_keep=places).logits[0]
-    return packed.spread(scored(logits, packed.labels[0, 1:][places]), len(inputs["input_ids"]), kept)
+        logits = model(**packed.inputs, **images, logits_to_keep=places).logits
+    return packed.spread(scored(logits, packed.labels[:, 1:][:, places])[0], len(inputs["input_ids"]), kept)
 
 
 def timed(work: Callable[[], Any], device: torch.device) -> tuple[float, float]:

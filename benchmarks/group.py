@@ -21,14 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
 from datasets import Dataset
 from PIL import Image
 
+from benchmarks.growth import draw
 from benchmarks.measure import measure
 from overlay.patching.submodule import Submodule
 
@@ -36,13 +33,14 @@ SIDES = ("upstream", "trl", "ours/vlm-r1", "ours/trl")
 PROMPTS, COMPLETION = 1, 64
 SCREEN = (28 * 16, 28 * 35)  # 560 tokens
 PICTURE = Path("runs/bench/group.png")
+TITLE = f"A batch at a real model's proportions, trained on twice; completion {COMPLETION}, CPU"
 LINES = {
     "upstream": ("#b8432f", "o-"), "trl": ("#d99a2b", "s--"), "ours/vlm-r1": ("#2f6db8", "o-"),
     "ours/trl": ("#2f9e6b", "s--"),
 }  # fmt: skip
 GROWTH = {
-    "generations": [(2, 1400, 2), (4, 1400, 2), (8, 1400, 2), (16, 1400, 2)],
-    "prompt tokens": [(8, 700, 1), (8, 1400, 2), (8, 2800, 4)],
+    "generations": (0, [(2, 1400, 2), (4, 1400, 2), (8, 1400, 2), (16, 1400, 2)]),
+    "prompt tokens": (1, [(8, 700, 1), (8, 1400, 2), (8, 2800, 4)]),
 }
 PHASES = ("generation", "old", "reference", "policy", "rest")
 WORD = "7\n"
@@ -226,28 +224,6 @@ def table(point: tuple[int, int, int], sides: dict[str, dict[str, Any]]) -> None
         )  # fmt: skip
 
 
-def _draw(results: dict[tuple[int, int, int], dict[str, dict[str, Any]]]) -> None:
-    figure, panels = plt.subplots(2, len(GROWTH), figsize=(10, 6), squeeze=False)
-    for column, (what, points) in enumerate(GROWTH.items()):
-        across = [point[column] for point in points]
-        for line, (key, unit, scale) in enumerate((("seconds", "s", 1.0), ("added_peak", "GB", 1e9))):
-            panel = panels[line][column]
-            for side, (colour, style) in LINES.items():
-                values = [results[point][side][key] / scale for point in points]
-                panel.plot(across, values, style, color=colour, label=side)
-            panel.set_ylim(bottom=0)
-            panel.set_xticks(across)
-            panel.set_ylabel(f"{'one batch, trained on twice' if line == 0 else 'memory'}, {unit}")
-            panel.set_xlabel(what if line else "")
-            panel.spines[["top", "right"]].set_visible(False)
-    panels[0][0].legend(frameon=False)
-    figure.suptitle(f"A GRPO step at a real model's proportions: body 12 x vocabulary, completion {COMPLETION}, CPU")
-    figure.tight_layout()
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURE, dpi=110)
-    print(f"\nplot: {PICTURE}")
-
-
 def main() -> None:
     """Print all points, and draw them."""
     with tempfile.TemporaryDirectory(prefix="bench-group-") as name:
@@ -258,9 +234,9 @@ def main() -> None:
         for number in range(PROMPTS):
             for n in range(4):
                 Image.effect_noise(SCREEN, 60).convert("RGB").save(folder / f"{number}-{n}.png")
-        points = list(dict.fromkeys(p for where in GROWTH.values() for p in where))
+        points = list(dict.fromkeys(p for _, where in GROWTH.values() for p in where))
         results = {}
         for point in points:
             results[point] = measured(folder, point)
             table(point, results[point])
-    _draw(results)
+    draw(results, GROWTH, LINES, TITLE, PICTURE)

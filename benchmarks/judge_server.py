@@ -11,7 +11,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from typing import TypeVar
+
+Server = TypeVar("Server", bound=HTTPServer)
 
 
 class JudgeServer(ThreadingHTTPServer):
@@ -39,6 +42,13 @@ class JudgeServer(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hung up is no news."""
+
+    def server_close(self) -> None:
+        """Connections that are kept alive end too: else their threads would go on answering."""
+        super().server_close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -97,9 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def judge_server(usual: float | int | str | None = 0.0, port: int = 0) -> Iterator[JudgeServer]:
-    """A running server; stopped, with its port free again, on exit."""
-    server = JudgeServer(usual, port)
+def running(server: Server) -> Iterator[Server]:
+    """The server, which answers in a thread; stopped, with its port free again, on exit."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -107,7 +116,11 @@ def judge_server(usual: float | int | str | None = 0.0, port: int = 0) -> Iterat
     finally:
         server.shutdown()
         server.server_close()
-        for connection in server.connections:  # kept alive: else their threads would go on answering
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
         thread.join()
+
+
+def judge_server(
+    usual: float | int | str | None = 0.0, port: int = 0
+) -> contextlib.AbstractContextManager[JudgeServer]:
+    """A running server of its own."""
+    return running(JudgeServer(usual, port))

@@ -14,15 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
 from datasets import Dataset
 from PIL import Image
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+from benchmarks.growth import draw
 from benchmarks.measure import measure
 from overlay.backends.vlm_r1.repairs import Repaired
 from overlay.demo.tiny_model import build_model, build_processor
@@ -33,10 +30,12 @@ PROMPT, GENERATIONS, IMAGES = 2000, 4, 2
 SIZE = (28 * 16, 28 * 25)  # 400 tokens
 PICTURE = Path("runs/bench/vocabulary.png")
 GROWTH = {  # what grows, with the rest of (prompt, generations, images)
-    "prompt tokens": [(500 + 400, 4, 2), (1400, 4, 2), (2000, 4, 2)],
-    "generations": [(1000, 2, 2), (1000, 4, 2), (1000, 8, 2)],
-    "images (400 tokens each)": [(300, 4, 0), (700, 4, 1), (1100, 4, 2)],
+    "prompt tokens": (0, [(500 + 400, 4, 2), (1400, 4, 2), (2000, 4, 2)]),
+    "generations": (1, [(1000, 2, 2), (1000, 4, 2), (1000, 8, 2)]),
+    "images (400 tokens each)": (2, [(300, 4, 0), (700, 4, 1), (1100, 4, 2)]),
 }
+TITLE = f"One GRPO step, vocabulary {VOCABULARY:,}, tiny body, completion {COMPLETION}, CPU"
+LINES = {"upstream": ("#b8432f", "o-"), "patched": ("#2f6db8", "o-")}
 trainer = None
 
 
@@ -94,32 +93,6 @@ def _measured(folder: Path, *point: int) -> dict[str, dict[str, float]]:
     return sides
 
 
-def _draw(points: dict[tuple, dict]) -> None:
-    figure, panels = plt.subplots(2, len(GROWTH), figsize=(11, 6), squeeze=False)
-    for column, (what, where) in enumerate(GROWTH.items()):
-        varying = next(i for i in range(3) if len({point[i] for point in where}) == len(where) and _named(what, i))
-        for line, (key, unit, scale) in enumerate((("seconds", "s", 1), ("added_peak", "GB", 1e9))):
-            panel = panels[line][column]
-            for side, colour in (("upstream", "#b8432f"), ("patched", "#2f6db8")):
-                values = [points[point][side][key] / scale for point in where]
-                panel.plot([point[varying] for point in where], values, "o-", color=colour, label=side)
-            panel.set_ylim(bottom=0)
-            panel.set_xticks([point[varying] for point in where])
-            panel.set_ylabel(f"{'one step' if line == 0 else 'memory'}, {unit}")
-            if line:
-                panel.set_xlabel(what)
-            panel.spines[["top", "right"]].set_visible(False)
-    panels[0][0].legend(frameon=False)
-    figure.suptitle(f"One GRPO step, vocabulary {VOCABULARY:,}, tiny body, completion {COMPLETION}, CPU")
-    figure.tight_layout()
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURE, dpi=120)
-
-
-def _named(what: str, index: int) -> bool:
-    return what.split()[0] == ("prompt", "generations", "images")[index]
-
-
 def _model(folder: Path) -> None:
     """Model folder with Qwen2.5's vocabulary; upstream tells the kind of a model by the folder's name."""
     processor = build_processor(["7\n" * 8], pixels=SIZE[0] * SIZE[1])
@@ -134,7 +107,7 @@ def _model(folder: Path) -> None:
 
 def main() -> None:
     """Print time and memory of both sides, their ratios, and how they grow."""
-    points = list(dict.fromkeys([(PROMPT, GENERATIONS, IMAGES), *(p for where in GROWTH.values() for p in where)]))
+    points = list(dict.fromkeys([(PROMPT, GENERATIONS, IMAGES), *(p for _, where in GROWTH.values() for p in where)]))
     with tempfile.TemporaryDirectory(prefix="bench-vocabulary-") as name:
         folder = Path(name)
         Submodule().unpack(folder / "patched", "src/open-r1-multimodal/src")
@@ -156,5 +129,4 @@ def main() -> None:
                 f"1/{first['seconds'] / second['seconds']:<5.1f} 1/{first['added_peak'] / second['added_peak']:.0f}",
                 flush=True,
             )
-    _draw(results)
-    print(f"plot: {PICTURE}")
+    draw(results, GROWTH, LINES, TITLE, PICTURE)

@@ -4,9 +4,10 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from benchmarks.judge_server import running
 
 WAIT = '<think>{}</think><answer>{"action_type": "wait", "action_parameter": {"wait": ""}}</answer>'
 
@@ -132,15 +133,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = bool(short)
 
 
-@contextlib.contextmanager
-def broken_server() -> Iterator[BrokenServer]:
+def broken_server() -> contextlib.AbstractContextManager[BrokenServer]:
     """One that runs, stopped afterwards."""
-    server = BrokenServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(BrokenServer())

@@ -10,9 +10,9 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +112,12 @@ class Reading:
             return
         if episode is not None:
             yield episode
+
+    def lines(self, files: Iterable[Path], make: Callable[[Any, Path], Episode | None]) -> Iterator[Episode]:
+        """The episodes that `make` makes of each line's value and its file, of JSON Lines files; see `attempt`."""
+        for file in files:
+            for number, value in json_lines(file):
+                yield from self.attempt(f"{file}:{number}", partial(make, value, file))
 
 
 def size_of(screen: bytes) -> tuple[int, int]:

@@ -9,6 +9,7 @@ The group is what the published tables have columns for: platform or field, and 
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from data_prep.sources.common import (
@@ -16,7 +17,6 @@ from data_prep.sources.common import (
     Reading,
     Said,
     SourceStep,
-    json_lines,
     read_json,
     screenshot,
     size_of,
@@ -63,13 +63,10 @@ def cagui(source: Path, reading: Reading) -> Iterator[Episode]:
     files = [source] if source.is_file() else sorted([*source.glob("*.jsonl"), *source.glob("code/*.jsonl")])
     if not files:
         raise SourceError(f"{source}: no *.jsonl and no code/*.jsonl in it")
-    for file in files:
-        for number, item in json_lines(file):
-            where = f"{file}:{number}"
-            yield from reading.attempt(where, lambda file=file, item=item: _cagui(file, item, reading))
+    yield from reading.lines(files, partial(_cagui, reading))
 
 
-def _cagui(file: Path, item: dict, reading: Reading) -> Episode | None:
+def _cagui(reading: Reading, item: dict, file: Path) -> Episode | None:
     name, image = f"{file.stem}_{item['id']}", Path(item["image"]).name
     if not reading.wants(name):
         return None

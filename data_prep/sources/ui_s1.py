@@ -5,6 +5,7 @@ A click's box is the smallest of its `candidate_bbox` or `bbox`; these boxes are
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from data_prep.sources.common import (
@@ -13,7 +14,6 @@ from data_prep.sources.common import (
     Report,
     Said,
     SourceStep,
-    json_lines,
     opened,
     screenshot,
     size_of,
@@ -30,13 +30,10 @@ def episodes(source: Path, reading: Reading) -> Iterator[Episode]:
     files = sorted(source.glob("*.jsonl")) if source.is_dir() else [source]
     if not files:
         raise SourceError(f"{source}: no *.jsonl in it")
-    for file in files:
-        for number, record in json_lines(file):
-            where = f"{file}:{number}"
-            yield from reading.attempt(where, lambda record=record, file=file: _episode(record, file, reading))
+    yield from reading.lines(files, partial(_episode, reading))
 
 
-def _episode(record: dict, file: Path, reading: Reading) -> Episode | None:
+def _episode(reading: Reading, record: dict, file: Path) -> Episode | None:
     name = str(record.get("episode_id", Path(record["steps"][0]["screenshot"]).stem.rpartition("_")[0]))
     if not reading.wants(name):
         return None

@@ -55,7 +55,8 @@ def shared_attention(
 ) -> torch.Tensor:
     """Output (1, H, T, D) for query (1, H, T, D) and key and value (1, K, T, D) of a packed row; K divides H."""
     device = query.device.type
-    behind = _merged if device == "cpu" else _expanded
+    behind: Any = _Merged.apply if device == "cpu" else _expanded
+    scale = scale or query.size(3) ** -0.5
     if torch.is_autocast_enabled(device):  # as it does for torch's own attention: rotary positions leave float32
         dtype = torch.get_autocast_dtype(device)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
@@ -94,7 +95,7 @@ def _expanded(
     prompt_k: torch.Tensor,
     prompt_v: torch.Tensor,
     parts: tuple[int, ...],
-    scale: float | None,
+    scale: float,
 ) -> torch.Tensor:
     """Completions' attention with the prompt's keys before each one's own: any device, any dtype."""
     valid, repeat = _valid(parts, q.device), q.size(1) // k.size(1)
@@ -108,22 +109,12 @@ def _expanded(
     return _packed(scaled_dot_product_attention(_padded(q, valid), keys, values, bias, scale=scale), valid)
 
 
-def _merged(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    prompt_k: torch.Tensor,
-    prompt_v: torch.Tensor,
-    parts: tuple[int, ...],
-    scale: float | None,
-) -> torch.Tensor:
-    """Completions' attention on a CPU: nothing is copied, nothing is masked."""
-    return _Merged.apply(q, k, v, prompt_k, prompt_v, parts, scale or q.size(3) ** -0.5)  # pyright: ignore
-
-
 class _Merged(torch.autograd.Function):
-    """softmax over [prompt, own part] from the attention over each: out = Σ out_i · exp(lse_i − lse). The backward of
-    each takes the merged output and log-sum-exp, for its probabilities are exp(score − lse)."""
+    """Completions' attention on a CPU: nothing is copied, nothing is masked.
+
+    softmax over [prompt, own part] from the attention over each: out = Σ out_i · exp(lse_i − lse). The backward of each
+    takes the merged output and log-sum-exp, for its probabilities are exp(score − lse).
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Any, k: Any, v: Any, prompt_k: Any, prompt_v: Any, parts: Any, scale: float) -> Any:
