@@ -8,7 +8,6 @@ gpu-check.json. Exactness is told beside what bf16 itself is worth: the ordinary
 row alone. --model: a folder or hub name with trained weights instead.
 """
 
-import argparse
 import json
 import platform
 import sys
@@ -21,8 +20,9 @@ import torch
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from overlay.backends.vlm_r1.logprobs import by_chunks
-from overlay.errors import command
+from overlay.errors import Arguments, command
 from overlay.model.features import ImageFeatures
+from overlay.model.folder import config_of
 from overlay.model.packing import IGNORED, Rows, why_not
 from overlay.model.prefill import share_prefill
 from overlay.model.shared_attention import install
@@ -250,11 +250,13 @@ def table(result: dict[str, Any]) -> str:
 @command("gpu-check", OSError, ValueError)
 def main(argv: list[str] | None = None) -> int:
     """Check, print, write."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("--model", help="trained weights instead of random ones")
     parser.add_argument("--tiny", action="store_true", help="the shapes of a test")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu-check"))
     args = parser.parse_args(argv)
+    if args.model:
+        config_of(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     small = args.tiny or (device.type == "cpu" and not args.model)

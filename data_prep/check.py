@@ -6,7 +6,6 @@ Prints counts: rows, images per row, image sizes, action types, annotated elemen
 processor, prompt lengths in tokens. Every broken row is named with its line; the exit status is then 1.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -26,7 +25,7 @@ from overlay.action.completion import load_json
 from overlay.data.images import check_image
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import KEYS, RowError, parse_row
-from overlay.errors import DataError, command, shortened
+from overlay.errors import Arguments, DataError, command, shortened
 from overlay.rewards.accuracy import METHODS
 
 SHOWN = 20
@@ -149,7 +148,7 @@ def _table(name: str, counts: Counter, most: int = 15) -> None:
 @command("data-check")
 def main(argv: list[str] | None = None) -> int:
     """Print the counts; status 1 when a row is broken or there is none."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("data", type=Path, help="JSONL file")
     parser.add_argument("--images", type=Path, required=True, help="image folder of the file")
     parser.add_argument("--processor", help="model folder: print prompt lengths in its tokens")

@@ -6,7 +6,6 @@ The rows are the same bytes for any number of workers. What is broken is reporte
 run then fails and writes nothing; with `--on-error skip` the step is left out and listed in the report.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from data_prep.output import replacing
 from data_prep.steps import Step, passed_over, read_step, step_files, task_folders
 from overlay.data.parallel import ordered_map
-from overlay.errors import DataError, SettingError, command
+from overlay.errors import Arguments, DataError, SettingError, command
 from overlay.prompt.template import LANGUAGES, load_template, render_question
 
 SHOWN = 20  # problems printed; the report has them all
@@ -129,7 +128,7 @@ def convert(
 @command("data")
 def main(argv: list[str] | None = None) -> int:
     """Convert what the command line names."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("tasks", type=Path, help="folder of task folders")
     parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
     parser.add_argument("--prompt", help="template file (default: the built-in one of --prompt-lang)")

@@ -5,7 +5,6 @@
 `--index` counts from 0; without it a row is drawn at random (the same one for the same seed).
 """
 
-import argparse
 import json
 import random
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from overlay.action.completion import MISSING, load_json
-from overlay.errors import DataError, command
+from overlay.errors import Arguments, DataError, command
 
 
 def line_offsets(file: Path) -> list[int]:
@@ -54,7 +53,7 @@ def _laid_out(value: str) -> str:
 @command("sample")
 def main(argv: list[str] | None = None) -> int:
     """Print one row."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("data", type=Path, help="JSONL file")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--index", type=int, help="row number, from 0")

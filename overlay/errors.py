@@ -3,11 +3,13 @@
 A message is one line: what is wrong, where (file and line where there is one), what to do. Standard library only.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+from typing import NoReturn
 
 Main = Callable[..., int]  # argv: list[str] | None = None
 ENDED = "OVERLAY_ENDED"  # variable: the launcher's file for "STATUS reason" of an end that must not be repeated
@@ -90,6 +92,13 @@ class Finished(UserError, SystemExit):
     """There is nothing left to do; the message says what is there already."""
 
     status = 0
+
+
+class Arguments(argparse.ArgumentParser):
+    """A parser of a command line, whose faults are one line like all others. Raises SettingError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingError(f"{message} (--help tells what there is)")
 
 
 def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:

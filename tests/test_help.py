@@ -3,6 +3,10 @@ import sys
 
 import pytest
 
+from data_prep import check, convert, sample
+from overlay.evaluate import score
+from overlay.model import adapter, processor
+from overlay.serve import ask, local, server
 from tests.stock import ROOT
 
 
@@ -14,3 +18,11 @@ def test_help_has_the_words_of_make():
         if line.startswith("  make "):
             assert line.split(maxsplit=2)[2] in makefile
     assert done.stdout.count("  make ") >= 6
+
+
+@pytest.mark.parametrize("program", [check, convert, sample, score, adapter, processor, ask, local, server])
+def test_an_unknown_flag_is_one_line(program, capsys):
+    """No page of usage under another program's name."""
+    assert program.main(["--such-a-flag"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.endswith("(--help tells what there is)")

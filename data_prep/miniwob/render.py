@@ -6,7 +6,6 @@ DIR/train and DIR/heldout hold `<task id>/step_<n>.json` beside its screenshots.
 (`HELD_OUT_TYPES`) and, for the trained types, seeds that training never sees.
 """
 
-import argparse
 import json
 import random
 import shutil
@@ -19,7 +18,7 @@ from playwright.sync_api import Page
 from tqdm import tqdm
 
 from overlay.action.action import ACTION_NAMES
-from overlay.errors import command
+from overlay.errors import Arguments, command
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES
 from overlay.live.miniwob.solve import solve
@@ -80,7 +79,7 @@ def render(out: Path, name: str, tasks: list[str], first_id: int, first_seed: in
 @command("demo-data")
 def main(argv: list[str] | None = None) -> int:
     """Render both splits."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to write (replaced)")
     parser.add_argument("--train-steps", type=int, default=300)
     parser.add_argument("--heldout-steps", type=int, default=104)

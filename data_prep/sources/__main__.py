@@ -6,7 +6,6 @@ TASKS then goes through `make data` like any other tree; VLM-R1's own JSONL need
 `make data-check` read it. What our actions cannot say is counted in the report that is printed.
 """
 
-import argparse
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from data_prep.sources import aitw, android_control, grounding, odyssey, screen_agent, ui_s1
 from data_prep.sources.common import Episode, Reading, Report, read_json
 from data_prep.sources.tree import Tree
-from overlay.errors import SourceError, command
+from overlay.errors import Arguments, SourceError, command
 from overlay.prompt.template import LANGUAGES
 
 SOURCES: dict[str, Callable[[Path, Reading], Iterator[Episode]]] = {
@@ -75,7 +74,7 @@ def names_of(split: str) -> frozenset[str] | None:
 @command("import")
 def main(argv: list[str] | None = None) -> int:
     """Import what the command line names, and print the report."""
-    parser = argparse.ArgumentParser(description="Published GUI datasets to annotated task folders.")
+    parser = Arguments(description="Published GUI datasets to annotated task folders.")
     parser.add_argument("source", choices=SOURCES)
     parser.add_argument("path", type=Path, help="file or folder of the dataset")
     parser.add_argument("--out", type=Path, required=True, help="task tree to write")

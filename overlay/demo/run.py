@@ -7,7 +7,6 @@ each seed. Only the model is small (overlay.demo.tiny_model). Writes metrics.jso
 when the held-out score did not rise.
 """
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -26,7 +25,7 @@ from overlay.demo import tiny_model
 from overlay.demo.difference import difference
 from overlay.demo.report import write_report
 from overlay.demo.warm_start import STYLE, reasoned_answer, warm_start
-from overlay.errors import RunStopped, command
+from overlay.errors import Arguments, RunStopped, command
 from overlay.evaluate import baselines
 from overlay.metrics.flags import RULE, Metric, gold_action, measure
 from overlay.metrics.rules.step import Screen
@@ -140,7 +139,7 @@ def without_a_model(rows: Dataset) -> dict[str, dict[str, Metric]]:
 @command("demo")
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; status 1 when the held-out score did not rise."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     parser.add_argument("--backend", choices=PROGRAMS, default="trl")
     parser.add_argument("--seeds", type=int, default=3)

@@ -20,7 +20,7 @@ from typing import Any
 
 from overlay.action.completion import whole_text
 from overlay.checks import at_least, writable_folder
-from overlay.errors import DataError, Stopped, Unanswered, command
+from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
 from overlay.evaluate import page
 from overlay.evaluate.answers import Answers, ask_all
 from overlay.evaluate.episodes import RIGHT, play_out
@@ -124,7 +124,7 @@ async def evaluate(args: argparse.Namespace, url: str) -> None:
 @command("eval", ValueError)
 def main(argv: list[str] | None = None) -> int:
     """Score what the command line names."""
-    parser = argparse.ArgumentParser(description="Score a model on a held-out file.")
+    parser = Arguments(description="Score a model on a held-out file.")
     parser.add_argument("--data", required=True, help="data file(s), separated by ':'")
     parser.add_argument("--images", required=True, help="their image folders, separated by ':'")
     parser.add_argument("--out", type=Path, required=True)

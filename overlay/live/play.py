@@ -28,7 +28,7 @@ from playwright.sync_api import Error, Page
 from tqdm import tqdm
 
 from overlay.checks import at_least, writable_folder
-from overlay.errors import SettingError, Stopped, Unanswered, command
+from overlay.errors import Arguments, SettingError, Stopped, Unanswered, command
 from overlay.live.episode import Asker, episode
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import ORACLES
@@ -157,7 +157,7 @@ def write(out: Path, episodes: list[dict[str, Any]]) -> dict[str, Any]:
 @command("play")
 def main(argv: list[str] | None = None) -> int:
     """Play what the command line names, and print the success rates."""
-    parser = argparse.ArgumentParser(description="Let a model play MiniWoB++ in Chromium.")
+    parser = Arguments(description="Let a model play MiniWoB++ in Chromium.")
     parser.add_argument("--tasks", nargs="*", default=list(ORACLES), help="MiniWoB++ page names; all known by default")
     parser.add_argument("--episodes", type=int, default=3, help="of each task")
     parser.add_argument("--extra", type=int, default=2, help="steps beyond the oracle's")
@@ -174,8 +174,8 @@ def main(argv: list[str] | None = None) -> int:
     check_seen(style, args.model)
     browser.check()
     writable_folder(args.out)
-    print(told, file=sys.stderr)
     with server_of(args) as url, closing(Asker(Client(settings_of(args, url)))) as asker:
+        print(told, file=sys.stderr)
         game = Game(asker, args, style)
         try:
             game.play()

@@ -6,7 +6,6 @@ ADAPTER is a checkpoint or output folder of a run with --use_peft. An adapter on
 input embedding unties the two, since only one of them was trained.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,7 +15,7 @@ import torch
 from peft import PeftConfig, PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from overlay.errors import SettingError, command
+from overlay.errors import Arguments, SettingError, command
 from overlay.prompt.style_file import read_style, write_style
 
 
@@ -37,7 +36,7 @@ def merge(adapter: Path, base: str | None = None) -> Any:
 
 @command("merge", OSError, ValueError, UnpicklingError)
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("adapter", type=Path, help="folder with adapter_model.safetensors")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--base", help="base model, where it is not the one that the adapter names")

@@ -23,6 +23,8 @@ def config_of(model: str) -> dict[str, Any]:
         raise SettingError(
             f"{FLAG} {model} is a LoRA adapter: make merge ADAPTER={model} OUT=<folder>, then train that"
         )
+    if model.startswith(("/", ".", "~")) and not folder.is_dir():  # no hub's name
+        raise SettingError(f"{FLAG} {model}: no such folder")
     try:
         config, _ = PretrainedConfig.get_config_dict(model)
     except (OSError, ValueError, RecursionError) as error:

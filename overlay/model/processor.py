@@ -6,14 +6,13 @@ writes a folder with the model's files (linked) and the processor with these lim
 there, such as vLLM.
 """
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from transformers import AutoProcessor, ProcessorMixin
 
-from overlay.errors import SettingError, command
+from overlay.errors import Arguments, SettingError, command
 from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
 
 
@@ -90,7 +89,7 @@ def write_limited(model: Path, out: Path, min_pixels: int | None, max_pixels: in
 @command("overlay.model.processor", OSError, ValueError)
 def main(argv: list[str] | None = None) -> int:
     """Command line; a folder that is not there, or is there already, gives one line and status 2."""
-    parser = argparse.ArgumentParser(description="A model folder whose processor has other pixel limits.")
+    parser = Arguments(description="A model folder whose processor has other pixel limits.")
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--min_pixels", type=int)

@@ -8,7 +8,6 @@ PAI-DLC and Kubeflow's older PyTorchJob set them (nodes there, for they start on
 only: it runs before anything is loaded.
 """
 
-import argparse
 import os
 import shlex
 import subprocess
@@ -16,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from overlay.errors import NodesError, command
+from overlay.errors import Arguments, NodesError, command
 
 PORT = 29500
 
@@ -86,7 +85,7 @@ def place(variables: Mapping[str, str], hosts: Callable[[str], list[str]] = slur
 @command("overlay.nodes.place")
 def main(argv: list[str] | None = None) -> int:
     """Shell assignments on stdout; status 2 and one line when the place cannot be told."""
-    argparse.ArgumentParser(description=str(__doc__).splitlines()[0]).parse_args(argv)
+    Arguments(description=str(__doc__).splitlines()[0]).parse_args(argv)
     found = place(os.environ)
     print(
         f"node {found.rank} of {found.nodes}, master {found.master}:{found.port} (from {found.source})", file=sys.stderr

@@ -25,7 +25,7 @@ import torch.distributed as dist
 from rich.console import Console
 from rich.table import Table
 
-from overlay.errors import NodeFailed, NodesError, command
+from overlay.errors import Arguments, NodeFailed, NodesError, command
 from overlay.nodes import checks
 from overlay.nodes.facts import gather
 from overlay.nodes.place import Place, place
@@ -179,7 +179,7 @@ def run(here: Place, args: argparse.Namespace) -> list[str]:
 @command("preflight")
 def main(argv: list[str] | None = None) -> int:
     """Status 0 when all is well, 1 with a line for each failure."""
-    parser = argparse.ArgumentParser(description="Check all nodes of a job before it starts.")
+    parser = Arguments(description="Check all nodes of a job before it starts.")
     parser.add_argument("--data", required=True, help="data files, separated by ':'")
     parser.add_argument("--model", required=True, help="model folder or hub name")
     parser.add_argument("--output", required=True, type=Path, help="shared output folder")

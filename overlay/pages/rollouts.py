@@ -5,12 +5,11 @@
 RUN is a training output folder. The page holds the newest completions.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from overlay.checks import at_least, writable_file
-from overlay.errors import DataError, command
+from overlay.errors import Arguments, DataError, command
 from overlay.pages.gallery import card, embedded
 from overlay.pages.render import write_page
 from overlay.training.rollout_file import FOLDER, read
@@ -31,7 +30,7 @@ def write_rollouts(run: Path, out: Path, last: int) -> int:
 @command("rollouts")
 def main(argv: list[str] | None = None) -> int:
     """Write the page of a run."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("run", type=Path, help="training output folder")
     parser.add_argument("--out", type=Path, help="file to write (RUN/rollouts.html)")
     parser.add_argument("--last", type=int, default=300, help="completions on the page, the newest")

@@ -4,10 +4,9 @@ python -m overlay.patching apply|reverse|status|check|refresh [PATCH]|new NAME|u
 (make patch, unpatch, patch-status, patch-check, patch-refresh, patch-new, upstream-check, upstream-move)
 """
 
-import argparse
 import sys
 
-from overlay.errors import command
+from overlay.errors import Arguments, command
 from overlay.patching import series, upkeep
 from overlay.patching.submodule import MARK, NAME, Submodule
 
@@ -31,7 +30,7 @@ def _status(submodule: Submodule) -> int:
 
 @command("patch")
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     commands = ("apply", "reverse", "status", "check", "refresh", "new", "upstream-check", "upstream-move")
     parser.add_argument("command", choices=commands)
     parser.add_argument("what", nargs="?", help="refresh: patch file; new: area-what; upstream-move: upstream's commit")

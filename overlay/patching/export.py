@@ -6,13 +6,12 @@ Only tracked files are written, so nothing private of the work tree gets into an
 series was put on: `overlay.patching status` compares it with `patches/` where there is no git.
 """
 
-import argparse
 import io
 import sys
 import tarfile
 from pathlib import Path
 
-from overlay.errors import Refused, command
+from overlay.errors import Arguments, Refused, command
 from overlay.patching import series
 from overlay.patching.git import Git
 from overlay.patching.submodule import MARK, NAME, ROOT, Submodule
@@ -41,7 +40,7 @@ def export(folder: Path, root: Path = ROOT) -> str:
 
 @command("export")
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder to write, which must not exist")
     print(export(parser.parse_args(argv).folder))
     return 0

@@ -6,7 +6,6 @@ on both sides. Another pixel limit, chat template or tokenizer shows there, once
 waits until the server answers; with --server a disagreement ends that process, which `make serve` becomes.
 """
 
-import argparse
 import asyncio
 import base64
 import io
@@ -20,7 +19,7 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 from overlay.chat import Chat, NoAnswer
-from overlay.errors import ServerFailed, SettingError, command
+from overlay.errors import Arguments, ServerFailed, SettingError, command
 
 SCREENS = ((360, 640), (1080, 500))  # pixels; portrait and landscape
 WITHIN = 300.0  # seconds for the first answer
@@ -91,7 +90,7 @@ def _text() -> dict[str, str]:
 @command("serve")
 def main(argv: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Count one prompt's tokens on a server and by its model's processor.")
+    parser = Arguments(description="Count one prompt's tokens on a server and by its model's processor.")
     parser.add_argument("--url", required=True, help="http://host:port")
     parser.add_argument("--model", type=Path, required=True, help="the model's folder, and its name on the server")
     parser.add_argument("--server", type=int, help="process to end when they differ")

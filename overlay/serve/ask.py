@@ -25,7 +25,7 @@ from overlay.chat import NoAnswer
 from overlay.checks import at_least, writable_file
 from overlay.data.images import scale_of
 from overlay.data.rows import RowError, parse_row
-from overlay.errors import ServerFailed, SettingError, command
+from overlay.errors import Arguments, ServerFailed, SettingError, command
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
@@ -112,7 +112,7 @@ async def run(args: argparse.Namespace) -> None:
 @command("infer", OSError, ValueError)
 def main(argv: list[str] | None = None) -> int:
     """Ask what the command line says."""
-    parser = argparse.ArgumentParser(description="Ask a served model for one step.")
+    parser = Arguments(description="Ask a served model for one step.")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--task", type=Path, help="a step file, or its input, as JSON")
     what.add_argument("--data", type=Path, help="a data file; see --index")

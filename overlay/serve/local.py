@@ -26,7 +26,7 @@ from overlay.checks import at_least, writable_folder
 from overlay.data.arrow import SCHEMA
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import scale_of
-from overlay.errors import SettingError, command
+from overlay.errors import Arguments, SettingError, command
 from overlay.model.answer import complete
 from overlay.model.processor import limit_pixels, load_processor
 from overlay.pages.picture import drawn
@@ -56,7 +56,7 @@ def question_rows(paths: list[str], question: str) -> Dataset:
 @command("local", OSError, ValueError, IndexError, UnpicklingError)
 def main(argv: list[str] | None = None) -> int:
     """Answer, print and draw what the command line asks for."""
-    parser = argparse.ArgumentParser(description="Answer with a model folder on this machine.")
+    parser = Arguments(description="Answer with a model folder on this machine.")
     parser.add_argument("model")
     parser.add_argument("--data", help="a data file")
     parser.add_argument("--images", help="its image folder")

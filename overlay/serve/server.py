@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from overlay.checks import at_least
-from overlay.errors import ServerFailed, SettingError, command
+from overlay.errors import Arguments, ServerFailed, SettingError, command
 from overlay.serve.agreement import agree, healthy
 
 CONTEXT, IMAGES = 16_384, 2
@@ -65,13 +65,18 @@ def context_and_dtype(model: Path) -> tuple[int, str]:
     return min(CONTEXT, int(longest)), next((name for name in named if name in DTYPES), "auto")
 
 
-def check(model: Path, host: str, port: int) -> None:
-    """SettingError when there is no such model, it is an adapter, or the port is taken."""
+def check_model(model: Path) -> None:
+    """SettingError when there is no such model, or it is an adapter."""
     if (model / "adapter_config.json").is_file() and not (model / "config.json").is_file():
         raise SettingError(f"{model} is a LoRA adapter: make merge ADAPTER={model} OUT=<folder>, then serve that")
     if not (model / "config.json").is_file():
         raise SettingError(f"{model}: no model folder (config.json is missing)")
     pixel_limits(model)
+
+
+def check(model: Path, host: str, port: int) -> None:
+    """The same, and when the port is taken."""
+    check_model(model)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -159,6 +164,7 @@ def server_of(args: argparse.Namespace) -> Iterator[str]:
     if args.url:
         yield args.url
         return
+    check_model(args.model)
     args.name = args.name or str(args.model)
     with served(args.model, args.out / "server.log") as url:
         yield url
@@ -167,7 +173,7 @@ def server_of(args: argparse.Namespace) -> Iterator[str]:
 @command("serve")
 def main(argv: list[str] | None = None) -> int:
     """Become the server; returns only when it cannot."""
-    parser = argparse.ArgumentParser(description="Serve a model folder behind an OpenAI-compatible endpoint.")
+    parser = Arguments(description="Serve a model folder behind an OpenAI-compatible endpoint.")
     parser.add_argument("model", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)

@@ -261,8 +261,9 @@ def test_several_files_by_a_protocol_against_several_scores(slow, tmp_path, caps
     refused = [*line, *whole, "--out", str(tmp_path / "out"), "--rule", "aitw"]
     assert score.main(refused) == 2
     assert "eval: rule aitw can judge none of the 12 rows: no such type: wait" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        score.main([*line, *whole, "--out", str(tmp_path / "out"), "--protocol", "odysey"])
+    assert score.main([*line, *whole, "--out", str(tmp_path / "out"), "--protocol", "odysey"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "--protocol: invalid choice: 'odysey' (choose from 'androidcontrol-low'" in said
 
 
 @pytest.mark.integration
@@ -328,3 +329,12 @@ def test_other_weights_answers_are_kept_apart(tmp_path):
         file.write("[1]\n")
     with pytest.raises(DataError, match=r"answers\.jsonl:2: not an answer .*delete the line"):
         Answers(tmp_path, asked, "1" * 16)
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path, capsys):
+    """Of eval's own, before a server is started for it."""
+    (tmp_path / "rows.jsonl").write_text("")
+    line = ["--model", str(tmp_path / "gone"), "--data", str(tmp_path / "rows.jsonl"), "--images", str(tmp_path)]
+    assert score.main([*line, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"eval: {tmp_path}/gone: no model folder (config.json is missing)\n"
+    assert not (tmp_path / "out" / "server.log").exists()
