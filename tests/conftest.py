@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from PIL import Image
 from overlay.action.action import ACTION_NAMES
 from overlay.errors import Refused
 from overlay.patching.submodule import Submodule
+
+# A shell's background job ignores Ctrl-C, and so would all that the tests start or interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.served_parts", "tests.training_parts"]
 # Read when torch is loaded. Nothing here gains from a second thread, and on a busy machine torch's threads wait for

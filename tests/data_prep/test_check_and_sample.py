@@ -169,7 +169,6 @@ def test_ctrl_c_while_workers_start_is_one_line(delay, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "data_prep.check", str(tmp_path / "rows.jsonl"), "--images", str(tmp_path), "--workers",
         "2"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )  # fmt: skip
     assert process.stderr.read(1)  # the progress bar is there
     time.sleep(delay)
