@@ -88,6 +88,7 @@ def test_killed_at_random_moments_it_is_the_run_that_was_never_disturbed(start, 
     assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
 
 
+@pytest.mark.timeout(3600)
 def test_many_runs_end_clean_on_every_rank(line, tmp_path):
     """Under the real torchrun, whose processes end as interpreters do."""
     torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2", "--rdzv_backend", "c10d"]
