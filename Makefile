@@ -82,6 +82,12 @@ sample: $(VENV)/.ready ## Print one row in full: DATA= [INDEX= or SEED=]
 	$(call need,DATA,file.jsonl)
 	$(PY) -m data_prep.sample "$(DATA)" $(if $(INDEX),--index $(INDEX)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: split
+split: $(VENV)/.ready ## Hold tasks out of a data file: DATA= OUT=folder [SHARE=0.1 BY=task or app SEED=0]
+	$(call need,DATA,file.jsonl)
+	$(call need,OUT,folder)
+	$(PY) -m data_prep.split "$(DATA)" --out "$(OUT)" $(if $(SHARE),--share $(SHARE)) $(if $(BY),--by "$(BY)") $(if $(SEED),--seed $(SEED))
+
 .PHONY: demo-data
 demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debian's chromium)
 	$(PY) -m data_prep.miniwob.render --out data_prep/miniwob/tasks

@@ -3,15 +3,15 @@
 import argparse
 import hashlib
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from overlay.action.completion import load_json
-from overlay.data.dataset import each_row, load_dataset, split_paths
+from overlay.data.dataset import each_row, load_dataset
 from overlay.data.examples import example_columns
 from overlay.data.images import size_of
+from overlay.data.tasks import Tasks
 from overlay.errors import DataError
 from overlay.evaluate import baselines
 from overlay.evaluate.identity import row_content, screen_digest
@@ -30,39 +30,6 @@ class Asked:
 
     rows: list[dict[str, Any]]
     left_out: Counter[str]
-
-
-class Tasks:
-    """Names of rows' tasks. A task belongs to its data file: there it is what the row itself says (`task`), else the
-    folder of its screens (the first below the image folder; screens may lie in folders of their own) and what is asked.
-    """
-
-    def __init__(self, data: str, images: str):
-        pairs = zip(split_paths(data), split_paths(images), strict=True)
-        self.folders = [(os.path.abspath(file), os.path.abspath(folder)) for file, folder in pairs]
-        self.names: dict[tuple[str, ...], str] = {}
-        self.seen: Counter[str] = Counter()
-
-    def name(self, row: dict[str, Any], wanted: str) -> str:
-        """The task of a row of `overlay.data.dataset` that asks for `wanted`; the file's path is in its name."""
-        file = row["source"].rpartition(":")[0]
-        if row["task"] is not None:
-            return f"{file}:{row['task']}"
-        folder = self._folder(row["image"][-1], file) if row["image"] else ""
-        if not folder and not wanted:
-            return row["source"]
-        key = (file, folder, wanted)
-        if key not in self.names:
-            self.seen[f"{file}:{folder}"] += 1
-            number = self.seen[f"{file}:{folder}"]
-            self.names[key] = f"{file}:{folder or 'task'}" + (f" ({number})" if number > 1 else "")
-        return self.names[key]
-
-    def _folder(self, screen: str, file: str) -> str:
-        known = [folder for name, folder in self.folders if name == os.path.abspath(file)]
-        below = [os.path.relpath(screen, folder).split(os.sep) for folder in known]
-        parts = next((parts for parts in below if parts[0] != os.pardir), below[0])
-        return parts[0] if len(parts) > 1 else ""
 
 
 def step_digest(row: dict[str, Any]) -> str:
