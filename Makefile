@@ -88,6 +88,13 @@ split: $(VENV)/.ready ## Hold tasks out of a data file: DATA= OUT=folder [SHARE=
 	$(call need,OUT,folder)
 	$(PY) -m data_prep.split "$(DATA)" --out "$(OUT)" $(if $(SHARE),--share $(SHARE)) $(if $(BY),--by "$(BY)") $(if $(SEED),--seed $(SEED))
 
+.PHONY: preview
+preview: $(VENV)/.ready ## Page of data files before training, train.jsonl:held_out.jsonl: DATA= IMAGES= [PROCESSOR=model OUT= ROWS=24 SEED=]
+	$(call need,DATA,file.jsonl or several separated by :)
+	$(call need,IMAGES,image folder)
+	$(PY) -m data_prep.preview "$(DATA)" --images "$(IMAGES)" --out "$(or $(OUT),$(RUNS)/preview.html)" --image-check $(IMAGE_CHECK) \
+		$(if $(PROCESSOR),--processor "$(PROCESSOR)") $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: demo-data
 demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debian's chromium)
 	$(PY) -m data_prep.miniwob.render --out data_prep/miniwob/tasks

@@ -106,7 +106,8 @@ def _app(problem: str) -> str:
     return str(fields.get("app_name")) if isinstance(fields, dict) else "(none)"
 
 
-def _chunks(file: Path, progress: tqdm) -> Iterator[list[tuple[int, bytes]]]:
+def chunks(file: Path, progress: tqdm) -> Iterator[list[tuple[int, bytes]]]:
+    """(line number, line) of a file's lines, some at once."""
     with open(file, "rb") as data:
         numbered = enumerate(data, 1)
         while chunk := list(islice(numbered, CHUNK)):
@@ -119,7 +120,7 @@ def check(file: Path, images: Path, workers: int = 1, decode: bool = True) -> Ta
     total = Tally()
     with tqdm(total=file.stat().st_size, unit="B", unit_scale=True, desc=file.name) as progress:
         work = partial(check_chunk, images=images, decode=decode)
-        for part in ordered_map(work, _chunks(file, progress), workers):
+        for part in ordered_map(work, chunks(file, progress), workers):
             total.add(part)
     return total
 

@@ -3,8 +3,8 @@
     python -m data_prep.split rows.jsonl --out rows [--share 0.1] [--by task|app] [--seed 0]     (make split)
 
 Writes OUT/train.jsonl, OUT/held_out.jsonl (the rows' own bytes, in their order) and OUT/split.json (how it was made,
-with counts). Rows that share a task or an image file stay together. `--by task` draws from every app in proportion;
-`--by app` holds whole apps out: how a model does where it has not been. The images stay where they are.
+with counts). Rows that share a task, its text or an image file stay together. `--by task` draws from every app in
+proportion; `--by app` holds whole apps out: how a model does where it has not been. The images stay where they are.
 """
 
 import json
@@ -29,10 +29,11 @@ TRAIN, HELD_OUT, ACCOUNT = "train.jsonl", "held_out.jsonl", "split.json"
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the file: where its bytes begin, its task, its app, its images."""
+    """A row of the file: where its bytes begin, its task and that one's text, its app, its images."""
 
     start: int
     task: str
+    asked: str
     app: str
     screens: tuple[str, ...]
 
@@ -50,16 +51,18 @@ def read_lines(data: Path) -> list[Line]:
             except RowError as error:
                 raise DataError(f"{data}:{number}: {error} (make data-check names all of them)") from error
             fields = step_input(row["problem"])[1]
-            task = tasks.name(row | {"source": f"{data}:{number}"}, str(fields.get("task_content") or ""))
+            asked = str(fields.get("task_content") or "")
+            task = tasks.name(row | {"source": f"{data}:{number}"}, asked)
             app = str(fields.get("app_name") or "unknown")
-            lines.append(Line(start, task, app, tuple(row["image"])))
+            lines.append(Line(start, task, asked, app, tuple(row["image"])))
     if not lines:
         raise DataError(f"{data}: no rows")
     return lines
 
 
 def units(lines: list[Line], by: str) -> list[list[int]]:
-    """Positions of the rows that must stay together: those of a task (or an app), and those that share an image."""
+    """Positions of the rows that must stay together: those of a task (or an app), and those that share an image
+    or a task's text."""
     parent = list(range(len(lines)))
 
     def root(n: int) -> int:
@@ -70,7 +73,8 @@ def units(lines: list[Line], by: str) -> list[list[int]]:
     first: dict[tuple[str, str], int] = {}
     for n, line in enumerate(lines):
         ties = [("task", line.task), *(("image", path) for path in line.screens)]
-        for tie in [*ties, ("app", line.app)] if by == "app" else ties:
+        ties += [("text", line.asked)] * bool(line.asked) + [("app", line.app)] * (by == "app")
+        for tie in ties:
             parent[root(n)] = root(first.setdefault(tie, n))
     found: dict[int, list[int]] = {}
     for n in range(len(lines)):

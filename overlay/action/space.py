@@ -86,6 +86,12 @@ class Space:
             across, down = seen_size(*handed, self.min_pixels, self.max_pixels, self.cell)
         return across / width, down / height
 
+    def tokens(self, width: int, height: int, limit: int = 0) -> int:
+        """How many tokens an image of width x height pixels becomes; `limit` as in `scale`."""
+        handed = shrunk_size(width, height, limit) if limit else (width, height)
+        across, down = seen_size(*handed, self.min_pixels, self.max_pixels, self.cell)
+        return across * down // self.cell**2
+
 
 ORIGINAL = Space()
 

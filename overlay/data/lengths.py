@@ -5,7 +5,7 @@ from typing import Any
 from datasets import Dataset
 from tqdm import tqdm
 
-from overlay.action.space import seen_size, shrunk_size
+from overlay.action.space import Space
 from overlay.data.dataset import batches
 from overlay.data.images import size_of
 from overlay.prompt.style import PromptStyle
@@ -17,10 +17,8 @@ def image_tokens(width: int, height: int, processor: Any, max_pixels: int | None
     """Tokens of an image of width x height pixels after the processor's own resize; `max_pixels`: after ours to that
     limit before it."""
     images = processor.image_processor
-    cell = images.patch_size * images.merge_size
-    handed = shrunk_size(width, height, max_pixels) if max_pixels else (width, height)
-    across, down = seen_size(*handed, images.size["shortest_edge"], images.size["longest_edge"], cell)
-    return across * down // cell**2
+    limits = images.size["shortest_edge"], images.size["longest_edge"]
+    return Space("original", *limits, images.patch_size * images.merge_size).tokens(width, height, max_pixels or 0)
 
 
 def check_sizes(dataset: Dataset) -> None:

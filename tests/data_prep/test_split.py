@@ -74,14 +74,17 @@ def test_shared_screens_and_said_tasks_stay_together(tmp_path):
     lines = [
         line(1, 1, image="a.png"), line(2, 1, image="a.png"),  # one screen, two questions
         line(3, 1, image="c.png", task="t"), line(4, 1, image="d.png", task="t"),  # a task that the rows name
+        line(9, 1), line(9, 2, image="elsewhere/1.png"),  # done twice, in two folders
         *(line(n, 1) for n in range(5, 9)),
     ]  # fmt: skip
     data = write(tmp_path / "rows.jsonl", lines)
     for seed in range(12):
         assert run(data, tmp_path / str(seed), seed=seed, share=0.5) == 0
-        held = {name.split("-")[0] for name in ids(tmp_path / str(seed) / "held_out.jsonl")}
+        names = set(ids(tmp_path / str(seed) / "held_out.jsonl"))
+        held = {name.split("-")[0] for name in names}
         assert ("1" in held) == ("2" in held)
         assert ("3" in held) == ("4" in held)
+        assert ("9-1" in names) == ("9-2" in names)
 
 
 @pytest.mark.parametrize(
