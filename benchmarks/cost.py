@@ -4,7 +4,7 @@
 
 Measured here: generation, reference pass and training pass of the patched trainer on a tiny model, over a grid of
 completions on a rank, prompt and completion lengths; each is fitted to its terms and checked on points that were left
-out. What the terms weigh on a GPU is not measured: `CLUSTER` holds the assumptions, and the prediction is arithmetic.
+out. What the terms weigh on a GPU is not measured: `overlay.model.cost` holds the assumptions and the arithmetic.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ import itertools
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 
 from overlay.demo.tiny_model import build_model, build_processor, save
+from overlay.model.cost import Cluster, Step, step_seconds
 from overlay.patching.submodule import Submodule
 
 ROWS, PROMPTS, COMPLETIONS = (2, 4, 6), (300, 600, 1200), (16, 32, 64)
@@ -31,44 +31,9 @@ TERMS = {
     "training pass": lambda b, t, c: (1.0, t, b * c),
 }
 NAMES = {"generation": "1, T, C, B C", "reference pass": "1, T, B C", "training pass": "1, T, B C"}
+SHOWN = (*TERMS, "communication", "judge")
 GENERATIONS = 8  # of a prompt, in the prediction
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Assumptions about a GPU and its network; none of them was measured here."""
-
-    flops: float = 989e12  # bf16, H100 SXM
-    used: float = 0.35  # share of them that a dense pass reaches
-    memory: float = 3.35e12  # bytes/s
-    memory_used: float = 0.5  # share of it while decoding one sequence with transformers' generate
-    network: float = 25e9  # bytes/s between nodes, for each GPU (8 x 200 Gb/s cards)
-    inside: float = 250e9  # bytes/s between GPUs of a node
-    parameters: float = 8.3e9  # Qwen2.5-VL-7B
-    judge_latency: float = 1.0  # seconds for one verdict
-    judge_concurrency: int = 64  # of the whole run
-
-
-def step_seconds(
-    nodes: int, batch: int, prompt: int, completion: int, judged: bool, cluster: Cluster
-) -> dict[str, float]:
-    """Seconds of each phase of one step on `nodes` x 8 GPUs, `batch` completions on each, frozen vision tower."""
-    gpus, weights = nodes * 8, 2 * cluster.parameters
-    dense = cluster.flops * cluster.used
-    prompts = max(1, batch // GENERATIONS)  # on a GPU: fewer completions than a group still need their prompt
-    tokens = prompts * prompt + batch * completion
-    # ZeRO-3: weights gathered for generation, reference, forward and backward; gradients scattered once.
-    link = cluster.inside if nodes == 1 else cluster.network
-    traffic = 5 * weights * (gpus - 1) / gpus / link
-    answers = gpus * batch
-    return {
-        "generation": 2 * cluster.parameters * prompts * prompt / dense
-        + completion * weights / (cluster.memory * cluster.memory_used),
-        "reference pass": 2 * cluster.parameters * tokens / dense,
-        "training pass": 8 * cluster.parameters * tokens / dense,  # forward, its repetition, twice that backward
-        "communication": traffic,
-        "judge": -(-answers // cluster.judge_concurrency) * cluster.judge_latency if judged else 0.0,
-    }
+PARAMETERS, TOWER = 8_300_000_000, 680_000_000  # Qwen2.5-VL-7B, and its vision tower, which is frozen
 
 
 def measured() -> dict[tuple[int, int, int], dict[str, float]]:
@@ -153,11 +118,8 @@ def main() -> None:
         weights, error = fit(points, phase)
         print(f"{phase:15} = {' + '.join(f'{w:.2g}' for w in weights)} over ({NAMES[phase]}); "
               f"at {len(LEFT_OUT)} points left out within {error:.0%}")  # fmt: skip
-    print("\npredicted, not measured (assumptions: benchmarks/cost.py, Cluster), 8 GPUs a node, completion 256:")
-    print(
-        "nodes  batch  prompt  judge  "
-        + "  ".join(f"{phase:>14}" for phase in (*TERMS, "communication", "judge", "sum", "a completion"))
-    )
+    print("\npredicted, not measured (assumptions: overlay/model/cost.py, Cluster), 8 GPUs a node, completion 256:")
+    print("nodes  batch  prompt  judge  " + "  ".join(f"{phase:>14}" for phase in (*SHOWN, "sum", "a completion")))
     for nodes, batch, prompt, judged in (
         (1, 1, 2800, False),
         (1, 8, 2800, False),
@@ -165,8 +127,11 @@ def main() -> None:
         (5, 8, 2800, True),
         (5, 8, 8192, True),
     ):
-        phases = step_seconds(nodes, batch, prompt, 256, judged, Cluster())
-        values = [*phases.values(), sum(phases.values()), sum(phases.values()) / (nodes * 8 * batch)]
+        step = Step(
+            nodes, 8, batch, GENERATIONS, prompt, 256, PARAMETERS, PARAMETERS, PARAMETERS - TOWER, judged=judged
+        )
+        phases = step_seconds(step, Cluster())
+        values = [*(phases[phase] for phase in SHOWN), sum(phases.values()), sum(phases.values()) / (nodes * 8 * batch)]
         print(f"{nodes:5}  {batch:5}  {prompt:6}  {judged!s:5}  " + "  ".join(f"{v:12.2f} s" for v in values))
 
 

@@ -273,6 +273,7 @@ def main(argv: list[str] | None = None) -> int:
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
     result = {
         "device": name, "torch": torch.__version__, "dtype": str(model.dtype), "shapes": shapes,
+        "parameters": model.num_parameters(),
         **check(model.to(device), shapes),
     }  # fmt: skip
     print(table(result))
