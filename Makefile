@@ -102,8 +102,12 @@ demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debia
 ##@ Training
 
 .PHONY: train
-train: $(VENV)/.ready ## Train as run_scripts/run_grpo_gui.sh says (BACKEND=vlm-r1, the default, or trl; DRY_RUN=1 ARGS=)
+train: $(VENV)/.ready ## Train as run_scripts/run_grpo_gui.sh says (BACKEND=vlm-r1, the default, or trl; PRESET= DRY_RUN=1 ARGS=)
 	BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui.sh $(ARGS)
+
+.PHONY: estimate
+estimate: $(VENV)/.ready ## What train would take: steps, GPU memory, disk, hours: train's settings [NNODES= GPU_MEMORY= GPU_CHECK= ARGS=]
+	ESTIMATE=1 BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui.sh $(ARGS)
 
 .PHONY: train-multinode
 train-multinode: $(VENV)/.ready ## Train on several nodes, on each: NNODES= RANK= MASTER_ADDR= MASTER_PORT= (DRY_RUN=1)

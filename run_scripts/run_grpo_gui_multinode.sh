@@ -1,21 +1,14 @@
 #!/usr/bin/env bash
-# GRPO on GUI steps, several nodes: run it on every node (make train-multinode). Edit the block, or set the environment.
+# GRPO on GUI steps, several nodes: run it on every node (make train-multinode). What is trained and how stands in
+# run_grpo_gui.sh's block, or its presets, for one node and for several; here is what only several nodes need.
 # Node rank and master come from the platform: RANK, MASTER_ADDR, MASTER_PORT; PET_*; Slurm (see docs/multinode.md).
-# What is trained and how is run_grpo_gui.sh's: MODEL, DATA, IMAGES, OUTPUT ... Both read the same variables.
 set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+source run_scripts/settings.sh
 
 # ---- edit here ------------------------------------------------------------------------------------------------------
-export NPROC_PER_NODE="${NPROC_PER_NODE:-8}"            # processes on each node, one for each GPU
-export MODEL="${MODEL:-Qwen/Qwen2.5-VL-7B-Instruct}"    # model folder or hub name
-export IMAGES="${IMAGES:-/shared/tasks}"
-export DATA="${DATA:-/shared/rows.jsonl}"
-export OUTPUT="${OUTPUT:-/shared/runs/gui}"             # shared folder: checkpoints; a run found here is resumed
-export LOGGING_DIR="${LOGGING_DIR:-$OUTPUT/logs}"       # TensorBoard events of rank 0, and each rank's output
 export ARROW_CACHE_DIR="${ARROW_CACHE_DIR:-${TMPDIR:-/tmp}/overlay-arrow}" # on the node: built once by its first process
-export MAX_PROMPT_LENGTH="${MAX_PROMPT_LENGTH:-8192}"
-export GENERATIONS="${GENERATIONS:-8}"
-export BATCH="${BATCH:-$GENERATIONS}"
-export METHOD="${METHOD:-llm}"                          # llm: set JUDGE_MODEL, OPENAI_API_BASE and OPENAI_API_KEY
 RDZV="${RDZV:-static}"                                  # static, or c10d for restarts of all nodes
 MAX_RESTARTS="${MAX_RESTARTS:-0}"                       # of the workers after a failure; needs RDZV=c10d
 JOB_ID="${JOB_ID:-gui}"                                 # the same on all nodes, its own for each job on a master's port
@@ -27,21 +20,13 @@ export NCCL_DEBUG="${NCCL_DEBUG:-INFO}"
 export NCCL_IB_DISABLE="${NCCL_IB_DISABLE:-0}"
 # ---------------------------------------------------------------------------------------------------------------------
 
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-cd "$root"
-# A refusal is not to be repeated: see overlay/nodes/launch.py.
-fail() {
-  echo "run_grpo_gui_multinode.sh: $*" >&2
-  [[ -z "${OVERLAY_ENDED:-}" || -n "${DRY_RUN:-}" ]] || echo "2 run_grpo_gui_multinode.sh: $*" >"$OVERLAY_ENDED"
-  exit "${STOPPED_STATUS:-2}"
-}
-
 assignments="$(python -m overlay.nodes.place)" || exit "${STOPPED_STATUS:-2}"
 eval "$assignments" # NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 # torchrun reads PET_* by itself, and workers get RANK and WORLD_SIZE from it: the platform's must not reach it.
 unset RANK WORLD_SIZE "${!PET_@}"
-((NNODES * NPROC_PER_NODE * BATCH % GENERATIONS == 0)) ||
-  fail "nodes x processes x batch = $((NNODES * NPROC_PER_NODE * BATCH)) is not divisible by GENERATIONS=$GENERATIONS"
+settings="$(SETTINGS=1 STOPPED_STATUS=2 bash run_scripts/run_grpo_gui.sh)" || exit "${STOPPED_STATUS:-2}"
+eval "$settings" # the block of run_grpo_gui.sh, with preset and environment
+export LOGGING_DIR="${LOGGING_DIR:-$OUTPUT/logs}" # TensorBoard events of rank 0, and each rank's output
 
 case "$RDZV" in
   static)
@@ -66,7 +51,8 @@ export HF_DATASETS_CACHE="${HF_DATASETS_CACHE:-$ARROW_CACHE_DIR}"
 
 if [[ "$PREFLIGHT" != 0 && -z "${DRY_RUN:-}" ]]; then
   python -m overlay.nodes.preflight --data "$DATA" --model "$MODEL" --output "$OUTPUT" --processes "$NPROC_PER_NODE" \
-    --batch "$BATCH" --generations "$GENERATIONS" --rdzv_id "$JOB_ID" --timeout "$PREFLIGHT_TIMEOUT" || exit "${FAILED_STATUS:-1}"
+    --batch "$BATCH" --accumulation "$([[ "$BACKEND" == trl ]] && echo "$ACCUMULATION" || echo 1)" \
+    --generations "$GENERATIONS" --rdzv_id "$JOB_ID" --timeout "$PREFLIGHT_TIMEOUT" || exit "${FAILED_STATUS:-1}"
   [[ "$PREFLIGHT" != only ]] || exit 0
 fi
 [[ -n "${DRY_RUN:-}" ]] || mkdir -p "$LOGGING_DIR"

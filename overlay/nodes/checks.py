@@ -20,14 +20,14 @@ ADVICE = {
 CLOCK = 2.0  # seconds
 
 
-def divisible(nodes: int, processes: int, batch: int, generations: int) -> list[str]:
+def divisible(nodes: int, processes: int, batch: int, generations: int, accumulation: int = 1) -> list[str]:
     """The groups of `generations` completions must fit into a step of the whole job."""
-    total = nodes * processes * batch
+    total = nodes * processes * batch * accumulation
     if generations >= 2 and total % generations == 0:
         return []
     return [
-        f"{nodes} nodes x {processes} processes x batch {batch} = {total} completions, not divisible into groups of "
-        f"{generations}: change NPROC_PER_NODE, BATCH or GENERATIONS"
+        f"{nodes} nodes x {processes} processes x batch {batch * accumulation} = {total} completions, not divisible "
+        f"into groups of {generations}: change NPROC_PER_NODE, BATCH or GENERATIONS"
     ]
 
 

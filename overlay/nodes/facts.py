@@ -15,7 +15,7 @@ from overlay.patching.git import Git
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "datasets", "peft", "flash-attn", "vllm")
-CODE = ("overlay/**/*.py", "overlay/**/*.txt", "run_scripts/*", "patches/*.patch")
+CODE = ("overlay/**/*.py", "overlay/**/*.txt", "run_scripts/**/*", "patches/*.patch")
 UPSTREAM = ("VLM-R1/src/open-r1-multimodal/src/**/*.py",)
 RDMA = Path("/sys/class/infiniband")
 

@@ -162,7 +162,8 @@ def run(here: Place, args: argparse.Namespace) -> list[str]:
         facts = [answer["facts"] for answer in answers]
         collect(store, here, "ready", True)
         times = collect(store, here, "clock", time.time())
-        failures = checks.divisible(here.nodes, *numbers) + checks.differing(facts) + checks.devices(facts)
+        failures = checks.divisible(here.nodes, *numbers, args.accumulation)
+        failures += checks.differing(facts) + checks.devices(facts)
         failures += checks.clocks(times, [node["host"] for node in facts])
         failures += shared(store, here, args.output, args.timeout)
         speed = collect(store, here, "speed", bandwidth(store, here))
@@ -186,6 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--processes", required=True, type=int, help="processes on each node")
     parser.add_argument("--batch", required=True, type=int)
     parser.add_argument("--generations", required=True, type=int)
+    parser.add_argument("--accumulation", default=1, type=int, help="batches of a step that groups may lie in")
     parser.add_argument("--rdzv_id", default="gui", help="torchrun's name of the job, to know one that is running")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for all nodes to come")
     args = parser.parse_args(argv)

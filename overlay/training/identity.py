@@ -3,8 +3,12 @@ whether it is finished."""
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from overlay.training.checkpoints import last_checkpoint
 from overlay.training.stop import close_at_exit
 
 RECORD = "run.json"
+SECRET = ("--hub_token", "--push_to_hub_token")
 MODEL_FILES = ("config.json", "adapter_config.json")
 # What a run trains on and how; not where it logs, how often it saves, or on what devices it computes.
 NAMES = (
@@ -51,11 +56,20 @@ def _settled(value: Any) -> Any:
     return str(Path(value).resolve()) if isinstance(value, str) and "/" in value and Path(value).is_dir() else value
 
 
+def started() -> dict[str, Any]:
+    """When and how this process was started: its flags, and the launcher's table of settings with where each came
+    from."""
+    table = os.environ.get("OVERLAY_SETTINGS", "").splitlines()
+    flags = ["***" if before in SECRET else word for before, word in pairwise(sys.argv)]
+    return {"date": datetime.now(UTC).isoformat(timespec="seconds"), "flags": flags, "launcher": table}
+
+
 class RunRecord:
     """`run.json` of an output folder. `writes`: this process keeps it."""
 
     def __init__(self, output_dir: str, settings: dict[str, Any], writes: bool):
         self.folder, self.settings, self.writes = Path(output_dir), settings, writes
+        self.started: dict[str, Any] | None = started()
 
     @property
     def file(self) -> Path:
@@ -84,12 +98,20 @@ class RunRecord:
             if name in before and before[name] != value:
                 yield f"{name} {before[name]} there, {value} now"
 
+    def _starts(self) -> list[dict[str, Any]]:
+        try:
+            return json.loads(self.file.read_text(encoding="utf-8")).get("starts", [])
+        except (OSError, ValueError):
+            return []
+
     def keep(self, finished: int | None = None) -> None:
-        """Write the settings, and the step at which the run is `finished`."""
+        """Write the settings, how each start of the run was asked for, and the step at which it is `finished`."""
         if not self.writes:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.file.with_suffix(".tmp")
-        text = json.dumps({"finished": finished, "settings": self.settings}, indent=1)
+        aside, starts = self.file.with_suffix(".tmp"), self._starts()
+        if self.started:
+            starts, self.started = [*starts, self.started], None
+        text = json.dumps({"finished": finished, "settings": self.settings, "starts": starts}, indent=1)
         aside.write_text(text + "\n", encoding="utf-8")
         aside.replace(self.file)

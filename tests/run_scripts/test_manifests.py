@@ -105,7 +105,7 @@ def test_sbatch_does_not_repeat_an_end_on_purpose(sbatch, tmp_path):
     (tmp_path / "starts").unlink()
     done = sbatch(0, ":", GENERATIONS="7", BATCH="1")
     assert (done.returncode, (tmp_path / "starts").read_text()) == (2, "\n"), done.stderr
-    assert "slurm.sbatch: refused: 2 run_grpo_gui_multinode.sh: nodes x processes x batch" in done.stderr
+    assert "slurm.sbatch: refused: 2 run_grpo_gui.sh: nodes x processes x batch" in done.stderr
 
 
 def test_what_a_platform_hears():
@@ -131,7 +131,7 @@ def test_what_a_platform_hears():
     ("variables", "message"),
     [
         ({}, "how many nodes"),
-        ({"GENERATIONS": "7", "BATCH": "1"}, "= 16 is not divisible by GENERATIONS=7"),
+        ({"GENERATIONS": "7", "BATCH": "1", "NPROC_PER_NODE": "8"}, "= 16 is not divisible by GENERATIONS=7"),
         ({"MAX_RESTARTS": "2"}, "static nodes do not restart together; RDZV=c10d does"),
         ({"RDZV": "etcd"}, "RDZV=etcd is neither static nor c10d"),
     ],

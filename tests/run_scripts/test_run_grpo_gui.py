@@ -39,7 +39,7 @@ def test_every_flag_of_the_trl_command_is_known():
     parser = TrlParser(ARGUMENTS)
     values, unknown = ArgumentParser.parse_known_args(parser, line)
     assert unknown == []
-    assert (values.num_generations, values.per_device_train_batch_size, values.max_prompt_length) == (5, 5, 4096)
+    assert (values.num_generations, values.per_device_train_batch_size, values.max_prompt_length) == (8, 8, 4096)
 
 
 @pytest.mark.integration
@@ -76,7 +76,7 @@ def test_every_flag_of_the_vlm_r1_command_is_known(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"NPROC_PER_NODE": "4", "BATCH": "1"}, "processes x batch = 4 is not divisible by GENERATIONS=5"),
+        ({"NPROC_PER_NODE": "4", "BATCH": "1"}, "processes x batch = 4 is not divisible by GENERATIONS=8"),
         ({"DATA": "none.jsonl"}, "DATA: no file none.jsonl"),
         ({"DATA": str(SCRIPT), "IMAGES": "nowhere"}, "IMAGES: no folder nowhere"),
         ({"BACKEND": "other", "DRY_RUN": "1"}, "BACKEND=other is neither vlm-r1 nor trl"),

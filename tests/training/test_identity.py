@@ -52,6 +52,17 @@ def test_another_runs_folder_is_refused_with_the_difference(flags, tmp_path, cap
     assert record["finished"] == 3
 
 
+def test_every_start_is_kept_as_it_was_asked_for(flags, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train", "--max_steps", "1", "--hub_token", "hf_secret"])
+    monkeypatch.setenv("OVERLAY_SETTINGS", "EPOCHS  2  block\nBATCH  8  environment")
+    for steps in (1, 2):
+        assert main(flags(reward_funcs="letters", max_steps=steps, save_steps=1, resume_changed="true")) == 0
+    record = json.loads((tmp_path / "run" / RECORD).read_text())
+    assert [start["flags"] for start in record["starts"]] == [["--max_steps", "1", "--hub_token", "***"]] * 2
+    assert record["starts"][0]["launcher"] == ["EPOCHS  2  block", "BATCH  8  environment"]
+    assert record["finished"] == 2
+
+
 def test_what_may_change_between_starts(flags, tmp_path):
     settings = {"reward_funcs": "letters", "max_steps": 2, "save_steps": 1}
     assert main(flags(**settings)) == 0

@@ -1,0 +1,83 @@
+# Sourced by the launchers: presets, where each setting came from, and refusals in one line.
+# shellcheck shell=bash
+
+NAMES=(NPROC_PER_NODE MODEL IMAGES DATA OUTPUT BACKEND MAX_PROMPT_LENGTH OVERLONG MAX_PIXELS COORDINATE_SPACE EPOCHS
+  GENERATIONS BATCH ACCUMULATION MAX_COMPLETION_LENGTH LEARNING_RATE BETA LORA_R METHOD JUDGE_MODEL SAVE_STEPS SAVE_LIMIT
+  EVAL_DATA EVAL_STEPS VLLM ATTENTION DEEPSPEED ARROW_CACHE_DIR EXTRA)
+# Names that the user's environment set, and those that the preset did; a launcher that calls another one hands them on.
+if [[ -z "${OVERLAY_GIVEN+x}" ]]; then
+  OVERLAY_GIVEN=" "
+  for name in "${NAMES[@]}"; do
+    # make sets BACKEND= where nobody did; only DEEPSPEED= says something by being empty.
+    [[ -z "${!name:-}" && ("$name" != DEEPSPEED || -z "${!name+x}") ]] || OVERLAY_GIVEN+="$name "
+  done
+fi
+export OVERLAY_GIVEN OVERLAY_PRESET="${OVERLAY_PRESET:- }"
+
+# A refusal is not to be repeated: see overlay/nodes/launch.py.
+fail() {
+  echo "${0##*/}: $*" >&2
+  [[ -z "${OVERLAY_ENDED:-}" || -n "${DRY_RUN:-}" ]] || echo "2 ${0##*/}: $*" >"$OVERLAY_ENDED"
+  exit "${STOPPED_STATUS:-2}"
+}
+
+# Take PRESET's values for what the environment does not set.
+load_preset() {
+  [[ -n "${PRESET:-}" ]] || return 0
+  local file="run_scripts/presets/$PRESET.env" name value known
+  known="$(cd run_scripts/presets && echo *.env)"
+  [[ -f "$file" ]] || fail "PRESET=$PRESET is none of ${known//.env/}"
+  while IFS='=' read -r name value; do
+    [[ -n "$name" && "$name" != \#* && "$OVERLAY_GIVEN" != *" $name "* ]] || continue
+    [[ " ${NAMES[*]} " == *" $name "* ]] || fail "PRESET=$PRESET: $file sets $name, which is no setting"
+    export "$name=$value"
+    OVERLAY_PRESET+="$name "
+  done <"$file"
+}
+
+# Settings that must be whole numbers of at least 1; those that are empty pass.
+whole_numbers() {
+  local name
+  for name in "$@"; do
+    [[ -z "${!name:-}" || "${!name}" =~ ^[1-9][0-9]{0,8}$ ]] || fail "$name=${!name}: a whole number of at least 1"
+  done
+}
+
+# there file|folder NAME a:b
+there() {
+  local parts part
+  IFS=: read -ra parts <<<"$3"
+  for part in "${parts[@]}"; do
+    if [[ "$1" == file ]]; then [[ -f "$part" ]] || fail "$2: no file $part"; else [[ -d "$part" ]] || fail "$2: no folder $part"; fi
+  done
+}
+
+gpus() {
+  local count
+  count="$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')" || true
+  echo "$((count > 0 ? count : 1))"
+}
+
+attention() {
+  if python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("flash_attn") is None)' 2>/dev/null; then
+    echo flash_attention_2
+  else
+    echo sdpa
+  fi
+}
+
+print_settings() {
+  local name
+  for name in "${NAMES[@]}" OVERLAY_GIVEN OVERLAY_PRESET; do printf 'export %s=%q\n' "$name" "${!name}"; done
+}
+
+settings_table() {
+  local name source
+  for name in "${NAMES[@]}"; do
+    source=block
+    [[ "$OVERLAY_PRESET" != *" $name "* ]] || source="preset $PRESET"
+    [[ "$OVERLAY_GIVEN" != *" $name "* ]] || source=environment
+    printf '%-22s %-45s %s\n' "$name" "${!name:-(none)}" "$source"
+  done
+  [[ -z "$*" ]] || printf '%-22s %s\n' "flags, above all" "$*"
+}
