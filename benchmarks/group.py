@@ -10,6 +10,8 @@ length. All sides train on the same rows from the same weights in this one run, 
     trl        TRL's stock GRPOTrainer
     ours/...   this project's trainers on each of them
 
+Then this project's trainers on a batch of several prompts, whole and in passes of one group (--tokens_per_pass).
+
     python -m benchmarks.run group      prints the tables and draws runs/bench/group.png
 """
 
@@ -30,7 +32,7 @@ from benchmarks.measure import measure
 from overlay.patching.submodule import Submodule
 
 SIDES = ("upstream", "trl", "ours/vlm-r1", "ours/trl")
-PROMPTS, COMPLETION = 1, 64
+COMPLETION = 64
 SCREEN = (28 * 16, 28 * 35)  # 560 tokens
 PICTURE = Path("runs/bench/group.png")
 TITLE = f"A batch at a real model's proportions, trained on twice; completion {COMPLETION}, CPU"
@@ -44,6 +46,7 @@ GROWTH = {
 }
 PHASES = ("generation", "old", "reference", "policy", "rest")
 WORD = "7\n"
+SEVERAL, POINT, BUDGET = 4, (4, 1400, 2), 1700  # prompts; generations, prompt tokens, images; tokens of a group
 state: dict[str, Any] = {}
 
 
@@ -72,8 +75,8 @@ def build(folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def rows(prompt: int, images: int, folder: Path) -> list[dict[str, Any]]:
-    """Rows whose prompts have about `prompt` tokens."""
+def rows(prompt: int, images: int, folder: Path, count: int) -> list[dict[str, Any]]:
+    """`count` rows whose prompts have about `prompt` tokens."""
     per_image = SCREEN[0] * SCREEN[1] // 28**2
     text = WORD * ((prompt - images * per_image - 20) // 2)
     parts = [*({"type": "image", "text": None} for _ in range(images)), {"type": "text", "text": text}]
@@ -83,7 +86,7 @@ def rows(prompt: int, images: int, folder: Path) -> list[dict[str, Any]]:
             "image_path": [str(folder / f"{number}-{n}.png") for n in range(images)], "source": f"bench:{number}",
             "accu_reward_method": "default", "max_pixels": 0, "coordinate_scale": [1.0, 1.0],
         }
-        for number in range(PROMPTS)
+        for number in range(count)
     ]  # fmt: skip
 
 
@@ -92,11 +95,14 @@ def rank(completions: list, **columns: object) -> list[float]:
     return [float(n) for n in range(len(completions))]
 
 
-def prepare(side: str, folder: str, generations: str, prompt: str, images: str) -> None:
+def prepare(
+    side: str, folder: str, generations: str, prompt: str, images: str, prompts: str = "1", budget: str = "0"
+) -> None:
     """Build the trainer, before the clock starts."""
-    data = rows(int(prompt), int(images), Path(folder))
+    data = rows(int(prompt), int(images), Path(folder), int(prompts))
+    state["budget"] = int(budget)
     common = {
-        "output_dir": f"{folder}/out", "per_device_train_batch_size": int(generations) * PROMPTS, "beta": 0.04,
+        "output_dir": f"{folder}/out", "per_device_train_batch_size": int(generations) * int(prompts), "beta": 0.04,
         "use_cpu": True, "num_generations": int(generations), "max_completion_length": COMPLETION, "max_steps": 2,
         "num_iterations": 2, "bf16": False, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
         "logging_strategy": "no", "learning_rate": 1e-6, "gradient_checkpointing": False,
@@ -116,14 +122,19 @@ def _vlm_r1(side: str, folder: Path, common: dict[str, Any], data: list) -> Any:
 
     from overlay.backends.vlm_r1.repairs import Repaired
 
+    own: dict[str, Any] = {}
     if side == "upstream":
         cls = type("RepairedVLMGRPOTrainer", (Repaired, VLMGRPOTrainer), {})
     else:
         from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer as cls
+        from overlay.settings import VlmTrainerOptions
+
+        own["options"] = VlmTrainerOptions(rollout_log_mb=0, tokens_per_pass=state["budget"])
     trainer = cls(
         model=str(folder / "Qwen2.5-VL-tiny"), reward_funcs=[rank], args=GRPOConfig(**common),
         vlm_module=Qwen2VLModule(), train_dataset=Dataset.from_list(data), attn_implementation="sdpa",
         torch_dtype="float32", max_pixels=SCREEN[0] * SCREEN[1], min_pixels=784, freeze_vision_modules=True,
+        **own,
     )  # fmt: skip
     trainer.generation_config.min_new_tokens = COMPLETION
     return trainer
@@ -134,12 +145,14 @@ def _trl(side: str, folder: Path, common: dict[str, Any], data: list) -> Any:
 
     from overlay.backends.trl.trainer import GuiGRPOTrainer, freeze_vision
     from overlay.model.processor import load_processor
+    from overlay.settings import TrainerOptions
 
     args = GRPOConfig(
         **common, generation_kwargs={"min_new_tokens": COMPLETION}, loss_type="grpo", use_bias_correction_kl=False,
         model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"},
     )  # fmt: skip
-    own = {"freeze_vision_modules": True} if side != "trl" else {}
+    options = TrainerOptions(rollout_log_mb=0, tokens_per_pass=state["budget"])
+    own = {"freeze_vision_modules": True, "options": options} if side != "trl" else {}
     if side == "trl":  # stock takes images from the rows
         for row in data:
             row["images"] = [Image.open(path).convert("RGB") for path in row["image_path"]]
@@ -224,6 +237,20 @@ def table(point: tuple[int, int, int], sides: dict[str, dict[str, Any]]) -> None
         )  # fmt: skip
 
 
+def budgets(folder: Path) -> None:
+    """Print what a batch of several prompts needs, whole and in passes of one group."""
+    print(f"\n{SEVERAL} prompts with G {POINT[0]}, prompt {POINT[1]}, {POINT[2]} screens: --tokens_per_pass")
+    print(f"{'side':12} budget   step      update     memory   body tokens")
+    for side in ("ours/vlm-r1", "ours/trl"):
+        for budget in (0, BUDGET):
+            value: dict[str, Any] = measure("benchmarks.group", "step", side, folder, *POINT, SEVERAL, budget)
+            update = sum(value["kept"][phase] for phase in ("old", "reference", "policy"))
+            print(
+                f"{side:12} {budget:6} {value['seconds']:6.1f} s {update:9.1f} s "
+                f"{(value['peak'] - value['peak_before']) / 1e9:7.2f} GB {value['kept']['body']:13,}", flush=True,
+            )  # fmt: skip
+
+
 def main() -> None:
     """Print all points, and draw them."""
     with tempfile.TemporaryDirectory(prefix="bench-group-") as name:
@@ -231,7 +258,7 @@ def main() -> None:
         Submodule().unpack(folder / "ours-vlm-r1", "src/open-r1-multimodal/src")
         Submodule().unpack(folder / "upstream", "src/open-r1-multimodal/src", hooks=False)
         build(folder / "Qwen2.5-VL-tiny")
-        for number in range(PROMPTS):
+        for number in range(SEVERAL):
             for n in range(4):
                 Image.effect_noise(SCREEN, 60).convert("RGB").save(folder / f"{number}-{n}.png")
         points = list(dict.fromkeys(p for _, where in GROWTH.values() for p in where))
@@ -239,4 +266,5 @@ def main() -> None:
         for point in points:
             results[point] = measured(folder, point)
             table(point, results[point])
+        budgets(folder)
     draw(results, GROWTH, LINES, TITLE, PICTURE)

@@ -74,10 +74,20 @@ class TrainerOptions:
         default=True,
         metadata={"help": "Compute each prompt, and each image of it, once for all of its completions on a rank."},
     )
+    tokens_per_pass: int = field(
+        default=0,
+        metadata={"help": "Most tokens, prompts counted once, of a pass through the model; 0: the whole batch is one."},
+    )
     dynamic_sampling: int = field(
         default=0,
         metadata={"help": "Most batches of new prompts generated in place of groups with equal rewards; 0: none."},
     )
+
+    def check(self) -> None:
+        """Raise SettingError when a value is impossible."""
+        one_of("click_reward", self.click_reward, tuple(CLICKS))
+        if self.tokens_per_pass < 0:
+            raise SettingError(f"--tokens_per_pass {self.tokens_per_pass}: give a number of tokens, or 0 for no limit")
 
 
 @dataclass(kw_only=True)
@@ -93,7 +103,7 @@ class VlmTrainerOptions(TrainerOptions):
     )
 
     def __post_init__(self) -> None:
-        one_of("click_reward", self.click_reward, tuple(CLICKS))
+        self.check()
         one_of("loss_type", self.loss_type, LOSSES)
         one_of("scale_rewards", self.scale_rewards, SCALES)
 

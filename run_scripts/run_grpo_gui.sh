@@ -24,6 +24,7 @@ COORDINATE_SPACE="${COORDINATE_SPACE:-auto}"          # original, resized, norm1
 EPOCHS="${EPOCHS:-2}"
 GENERATIONS="${GENERATIONS:-8}"                       # completions for each prompt; divides processes x batch
 BATCH="${BATCH:-$GENERATIONS}"                        # completions for each process and step; whole groups share a prompt
+TOKENS_PER_PASS="${TOKENS_PER_PASS:-}"               # most tokens of a pass, each prompt counted once; empty: all
 ACCUMULATION="${ACCUMULATION:-1}"                     # such batches for each step of the optimizer
 MAX_COMPLETION_LENGTH="${MAX_COMPLETION_LENGTH:-512}" # tokens
 LEARNING_RATE="${LEARNING_RATE:-1e-6}"                # with an adapter take ten times as much
@@ -45,7 +46,7 @@ EXTRA="${EXTRA:-}"                                    # further flags, separated
 # ---------------------------------------------------------------------------------------------------------------------
 
 export CUDA_DEVICE_MAX_CONNECTIONS="${CUDA_DEVICE_MAX_CONNECTIONS:-1}"
-whole_numbers NPROC_PER_NODE MAX_PROMPT_LENGTH MAX_PIXELS GENERATIONS BATCH ACCUMULATION MAX_COMPLETION_LENGTH \
+whole_numbers NPROC_PER_NODE MAX_PROMPT_LENGTH MAX_PIXELS GENERATIONS BATCH TOKENS_PER_PASS ACCUMULATION MAX_COMPLETION_LENGTH \
   LORA_R SAVE_STEPS SAVE_LIMIT EVAL_STEPS
 [[ "$BACKEND" == vlm-r1 || "$BACKEND" == trl ]] || fail "BACKEND=$BACKEND is neither vlm-r1 nor trl"
 # VLM-R1 forms its groups within a batch, TRL within all batches of a step.
@@ -102,7 +103,7 @@ command=(
   --max_prompt_length "$MAX_PROMPT_LENGTH" --overlong "$OVERLONG" --max_pixels "$MAX_PIXELS" --coordinate_space "$COORDINATE_SPACE"
   --max_completion_length "$MAX_COMPLETION_LENGTH" --temperature 1.0
   --num_train_epochs "$EPOCHS" --per_device_train_batch_size "$BATCH" --gradient_accumulation_steps "$ACCUMULATION"
-  --num_generations "$GENERATIONS" --beta "$BETA" --learning_rate "$LEARNING_RATE"
+  --num_generations "$GENERATIONS" --tokens_per_pass "${TOKENS_PER_PASS:-0}" --beta "$BETA" --learning_rate "$LEARNING_RATE"
   --gradient_checkpointing true --bf16 true --freeze_vision_modules true
   --output_dir "$OUTPUT" --save_steps "$SAVE_STEPS" --logging_steps 1 --report_to tensorboard
   "${extra[@]}" "$@"

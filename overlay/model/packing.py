@@ -10,6 +10,7 @@ is not replaced or drops weights out, transformers before 5) go through the ordi
 """
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ class Rows:
         self.grids = _of_rows(self.prompts, image_grid_thw, token, merge)
         self.pixels = _pixels_of_rows(self.grids, pixel_values)
 
-    def pack(self, chosen: range | None = None) -> Packed:
+    def pack(self, chosen: Sequence[int] | None = None) -> Packed:
         """Pack the rows, or those that are `chosen`."""
         chosen = chosen or range(len(self.prompts))
         ids, positions, labels, rows, columns, layout = [], [], [], [], [], []
@@ -122,7 +123,35 @@ class Rows:
             torch.tensor(rows, dtype=torch.long, device=self.ids.device), torch.cat(columns), tuple(layout),
         )  # fmt: skip
 
-    def groups(self, chosen: range | None = None) -> list[list[int]]:
+    def within(self, budget: int) -> list[list[int]]:
+        """All rows in parts that have at most `budget` tokens when packed: whole groups, and parts of one that has more
+        alone. A row that has more is a part of its own."""
+        parts: list[list[int]] = [[]]
+        room = budget
+        for members in self.groups():
+            whole, prompt = self.tokens(members), len(self.prompts[members[0]]) - 1
+            if parts[-1] and whole > room:
+                parts.append([])
+                room = budget
+            room -= prompt
+            for row in members:
+                if parts[-1] and self._own(row) > room:
+                    parts.append([])
+                    room = budget - prompt
+                parts[-1].append(row)
+                room -= self._own(row)
+        return parts
+
+    def tokens(self, chosen: Sequence[int]) -> int:
+        """`Packed.tokens` of some rows."""
+        prompts = sum(len(self.prompts[members[0]]) - 1 for members in self.groups(chosen))
+        return prompts + sum(map(self._own, chosen))
+
+    def _own(self, row: int) -> int:
+        """Tokens of a packed row that are this row's alone: its completion, and the prompt's last token."""
+        return 1 + int(self.real[row].sum())
+
+    def groups(self, chosen: Sequence[int] | None = None) -> list[list[int]]:
         """Rows with the same prompt and the same pixels, in the order in which they come first."""
         groups: list[list[int]] = []
         by_text: dict[tuple[int, ...], list[list[int]]] = {}

@@ -18,6 +18,7 @@ from overlay.model.vision import take_any_rows
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training.judge_watch import JudgeWatch
+from overlay.training.parts import Parts
 from overlay.training.precision import check_precision, keeps_masters
 from overlay.training.rates import Rates, not_repeated
 from overlay.training.recorder import HandOver, Recorder, statistics
@@ -76,6 +77,7 @@ class GuiTrainer(Run):
         if hasattr(self.processing_class, "image_processor"):
             process_once(type(self.processing_class.image_processor))
         self.shared = SharedPasses(self.model, self.ref_model, self.accelerator, self.options.share_prompts)
+        self.parts = Parts(self, self.options.tokens_per_pass)
         if self.shared.refused and rank == 0:
             print(f"each completion computes its prompt anew: {self.shared.refused}", file=sys.stderr)
 
@@ -110,6 +112,16 @@ class GuiTrainer(Run):
             self.rates.add(records[: not_repeated(self.accelerator.gradient_state, first, len(records))])
 
     # One batch.
+
+    def compute_loss(self, model: torch.nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The base's loss of a micro-batch; with --tokens_per_pass all of its parts but the last have gone backward."""
+        base, step = super().compute_loss, self._step
+
+        def compute() -> torch.Tensor:
+            self._step = step  # VLM-R1 counts micro-steps here
+            return base(model, inputs, *args, **kwargs)
+
+        return self.parts.loss(compute)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
         """One batch of completions with their advantages; with --dynamic_sampling, of prompts that have a gradient."""

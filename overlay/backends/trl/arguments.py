@@ -9,9 +9,8 @@ from typing import Any
 
 from trl import GRPOConfig, ModelConfig
 
-from overlay.action.clicks import CLICKS
 from overlay.errors import SettingError
-from overlay.settings import DataArguments, JudgeArguments, TrainerOptions, one_of
+from overlay.settings import DataArguments, JudgeArguments, TrainerOptions
 
 
 @dataclass
@@ -37,7 +36,7 @@ class TrainArguments(TrainerOptions, GRPOConfig):
     )
 
     def __post_init__(self) -> None:
-        one_of("click_reward", self.click_reward, tuple(CLICKS))
+        self.check()
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         per_step = self.per_device_train_batch_size * processes
         accumulated = self.steps_per_generation or self.gradient_accumulation_steps

@@ -55,15 +55,16 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
         rows = self.shared.rows(input_ids, attention_mask, logits_to_keep, inputs)
         shape, size = (len(input_ids), logits_to_keep), batch_size or len(input_ids)
         log_probs, entropies = [], []
-        for first in range(0, shape[0], size):
-            packed = rows.pack(range(first, min(first + size, shape[0])))
+        for part in self.parts.of(model, rows, size):
+            packed = rows.pack(part)
             with self.shared.images(model, packed) as images, self.accelerator.autocast():
                 output = model(**packed.inputs, **images, labels=packed.labels, fused_lm_head=True)
             scored = packed.labels[:, 1:] != IGNORED
             log_probs.append(packed.spread(output.log_probs[scored], *shape))
             if compute_entropy:
                 entropies.append(packed.spread(output.entropy[scored], *shape))
-        return sum(log_probs[1:], log_probs[0]), sum(entropies[1:], entropies[0]) if entropies else None, None
+        entropy = self.parts.whole("entropies", sum(entropies[1:], entropies[0])) if entropies else None
+        return self.parts.whole("log_probs", sum(log_probs[1:], log_probs[0])), entropy, None
 
     def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
         """TRL counts a missing score as 0; a completion without a verdict has no advantage, and its group is taken

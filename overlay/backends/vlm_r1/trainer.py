@@ -26,7 +26,7 @@ from overlay.backends.vlm_r1.losses import reduce_loss
 from overlay.backends.vlm_r1.module import PROMPT_LENGTH
 from overlay.backends.vlm_r1.repairs import Repaired, over_completion
 from overlay.errors import SettingError
-from overlay.model.packing import IGNORED
+from overlay.model.packing import IGNORED, Rows
 from overlay.model.processor import limit_pixels
 from overlay.settings import VlmTrainerOptions
 from overlay.training.advantages import advantages
@@ -155,7 +155,10 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         self._metrics[f"rewards/{name}"][-1] = values["mean"]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
-        """The mixin's; the loss reads from it where completions begin, which refilled prompts may have moved."""
+        """The mixin's; the loss reads from it where completions begin, which refilled prompts may have moved. Upstream
+        asks each time that it computes a loss: for a part after the first the batch is there."""
+        if self.parts.repeating:
+            return self._buffered_inputs[self._step % self.args.gradient_accumulation_steps]
         result = super()._generate_and_score_completions(inputs, *model)
         result["multimodal_inputs"][PROMPT_LENGTH] = result["prompt_ids"].size(1)
         return result
@@ -176,17 +179,24 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         kept, inputs = input_ids.size(1) - prompt_length, over_completion(inputs, input_ids.size(1))
         before = (prompt_length - 1, 0)
         if self.shared.takes(inputs):
-            packed = self.shared.rows(input_ids, attention_mask, kept, inputs).pack()
-            scored = (packed.labels[0, 1:] != IGNORED).nonzero()[:, 0]
-            places = torch.cat([scored, scored.new_zeros(1)])  # the last one's successor is not asked for
-            with self.shared.images(model, packed) as images:
-                given = {**packed.inputs, **images, "logits_to_keep": places}
-                found = self._scores(model, given, packed.labels[:, 1:][:, scored])[0]
-            return pad(packed.spread(found, len(input_ids), kept), before)
+            return pad(self._packed_scores(model, self.shared.rows(input_ids, attention_mask, kept, inputs)), before)
         inputs |= {"input_ids": input_ids, "attention_mask": attention_mask}
         if "logits_to_keep" in _forward_parameters(self.accelerator.unwrap_model(model)):
             inputs["logits_to_keep"] = kept + 1
         return pad(self._scores(model, inputs, input_ids[:, -kept:]), before)
+
+    def _packed_scores(self, model: torch.nn.Module, rows: Rows) -> torch.Tensor:
+        """Log-probabilities (B, C) of the rows' completions, 0 where there is padding."""
+        shape, found = rows.ids.shape, []
+        for part in self.parts.of(model, rows, len(rows.ids)):
+            packed = rows.pack(part)
+            scored = (packed.labels[0, 1:] != IGNORED).nonzero()[:, 0]
+            places = torch.cat([scored, scored.new_zeros(1)])  # the last one's successor is not asked for
+            with self.shared.images(model, packed) as images:
+                given = {**packed.inputs, **images, "logits_to_keep": places}
+                values = self._scores(model, given, packed.labels[:, 1:][:, scored])[0]
+            found.append(packed.spread(values, *shape))
+        return self.parts.whole("log_probs", sum(found[1:], found[0]))
 
     def _scores(self, model: torch.nn.Module, inputs: dict[str, Any], targets: torch.Tensor) -> torch.Tensor:
         """Log-probabilities (B, C) of `targets` (B, C), which follow the last tokens but one that are kept."""
