@@ -82,6 +82,9 @@ class TrainerOptions:
         default=0,
         metadata={"help": "Most batches of new prompts generated in place of groups with equal rewards; 0: none."},
     )
+    vllm_request_timeout: float = field(
+        default=600.0, metadata={"help": "Seconds that a vLLM server (--vllm_mode server) has for one request."}
+    )
 
     def check(self) -> None:
         """Raise SettingError when a value is impossible."""

@@ -19,6 +19,7 @@ from overlay.training.identity import RunRecord
 from overlay.training.log_file import LogFile
 from overlay.training.sampler import Epochs, GroupSampler
 from overlay.training.stop import Stop, close_at_exit, refuse
+from overlay.training.vllm_server import ServerFault
 from overlay.training.weights import load_weights
 
 Base: Any = object  # what stands behind is TRL's trainer or VLM-R1's
@@ -30,7 +31,7 @@ class Run(Base):
     def __init__(self, *, record_of_run: RunRecord | None = None, style: PromptStyle | None = None, **kwargs: Any):
         self.heartbeat: Heartbeat | None = None
         self.record_of_run, self.style = record_of_run, style
-        self._ended, self._rows = False, []
+        self._ended, self._rows, self._whole = False, [], 0
         super().__init__(**kwargs)
         self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
         self.buffer, self.stop = Buffer(self, self.args.process_index), Stop()
@@ -48,7 +49,7 @@ class Run(Base):
             self.record_of_run.keep()
         if self.args.process_index == 0:
             stopped.forget(self.args.output_dir)
-        self.stop.reason, self._rows, self._ended = None, [], False
+        self.stop.reason, self._rows, self._ended, self._whole = None, [], False, self._step
         self.heartbeat = Heartbeat(self.args.ddp_timeout)
         self.add_callback(Beats(self.heartbeat))
         try:
@@ -58,6 +59,8 @@ class Run(Base):
             if self.stop.reason:
                 raise RunStopped(self.stop.reason)
         except RunStopped as reason:
+            if isinstance(reason, ServerFault):
+                self._keep_steps()
             stopped.keep(self.args.output_dir, str(reason), self.state.global_step)
             raise
         finally:
@@ -75,6 +78,8 @@ class Run(Base):
         """The base's step; RunStopped at a loss that is not finite."""
         loss = super().training_step(model, inputs, *args, **kwargs)
         self._rows.extend(inputs)
+        if self.accelerator.sync_gradients:
+            self._whole = self._step
         self._refuse("loss", loss)
         return loss
 
@@ -121,6 +126,12 @@ class Run(Base):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         write = partial(super()._save_checkpoint, model, trial)
         self.checkpoints.save(Path(super()._get_output_dir(trial)), self.state, write, self)
+
+    def _keep_steps(self) -> None:
+        """A checkpoint of the steps before the one that has just failed, on every rank, before it touched a weight."""
+        if self.state.global_step:
+            self._step = self._whole
+            self._save_checkpoint(self.model, None)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         target = self.accelerator.unwrap_model(model or self.model)

@@ -29,6 +29,7 @@ from overlay.training.run import Run
 from overlay.training.sampler_watch import SamplerWatch, slack_of
 from overlay.training.shared_passes import SharedPasses
 from overlay.training.vllm_agreement import dtype_of
+from overlay.training.vllm_server import serve_from
 
 
 class GuiTrainer(Run):
@@ -80,6 +81,11 @@ class GuiTrainer(Run):
         self.parts = Parts(self, self.options.tokens_per_pass)
         if self.shared.refused and rank == 0:
             print(f"each completion computes its prompt anew: {self.shared.refused}", file=sys.stderr)
+
+    def serve_from(self, vllm: Any) -> None:
+        """Generate through TRL's VLLMGeneration; a backend's, once it has made it."""
+        if vllm.mode == "server":
+            serve_from(vllm, self.options.vllm_request_timeout, lambda: self.state.global_step)
 
     # What a backend has to say.
 

@@ -31,6 +31,8 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
         if kwargs["args"].use_vllm:
             install_for_vllm()
         super().__init__(**kwargs)
+        if self.use_vllm:
+            self.serve_from(self.vllm_generation)
         if freeze_vision_modules and not freeze_vision(self.model):
             raise SettingError(f"--freeze_vision_modules: the model has no module named {VISION!r}")
 

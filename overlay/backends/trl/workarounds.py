@@ -85,7 +85,8 @@ def _start_as_the_trainer_computes() -> None:
 def _forget_encoded_images() -> None:
     """Symptom: after new weights TRL empties vLLM's prefix cache only; the cache of encoded images, by their pixels,
     keeps what the vision tower made with old weights, and a screen that comes again is sampled from with it: log-probs
-    differ by 1.7 after one large step. Drop this when TRL (or vLLM, with the prefix cache) empties both."""
+    differ by 1.7 after one large step. A server's is `overlay.training.vllm_server`'s to empty. Drop this when TRL (or
+    vLLM, with the prefix cache) empties both."""
     theirs = vllm_generation.VLLMGeneration.sync_weights
     if hasattr(theirs, MARK):
         return
@@ -95,9 +96,6 @@ def _forget_encoded_images() -> None:
         theirs(self)
         if self.mode == "colocate":
             self.llm.llm_engine.reset_encoder_cache()
-        elif self.accelerator.is_main_process:
-            client = self.vllm_client
-            client.session.post(f"{client.base_url}/reset_encoder_cache")  # 404 where there is no such cache
 
     setattr(sync_weights, MARK, True)
     vllm_generation.VLLMGeneration.sync_weights = sync_weights
