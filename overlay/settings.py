@@ -82,6 +82,10 @@ class TrainerOptions:
         default=0,
         metadata={"help": "Most batches of new prompts generated in place of groups with equal rewards; 0: none."},
     )
+    generate_ahead: int = field(
+        default=0,
+        metadata={"help": "1: a vLLM server makes the next batch while this one is trained on; see docs/vllm.md."},
+    )
     vllm_request_timeout: float = field(
         default=600.0, metadata={"help": "Seconds that a vLLM server (--vllm_mode server) has for one request."}
     )

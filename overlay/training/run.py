@@ -116,9 +116,9 @@ class Run(Base):
         refuse(what, value, self._rows, self.state.global_step, self.args.output_dir, self.args.process_index)
 
     def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
-        sampler = GroupSampler.like(super()._get_train_sampler())
-        self.add_callback(Epochs(sampler))
-        return sampler
+        self.order = GroupSampler.like(super()._get_train_sampler())
+        self.add_callback(Epochs(self.order))
+        return self.order
 
     def _get_output_dir(self, trial: Any) -> str:
         return self.checkpoints.folder(super()._get_output_dir(trial))

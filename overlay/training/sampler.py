@@ -34,13 +34,24 @@ class GroupSampler(Sampler[int]):
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[int]:
-        order = list(range(self.rows))
-        if self.shuffle:
-            order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
-        for first in range(0, self.rows - self.prompts + 1, self.prompts):
-            for _ in range(self.repeats):
-                for index in order[first : first + self.prompts]:
-                    yield from [index] * self.copies
+        order = self._order(self.epoch)
+        yield from (self._index(order, place) for place in range(len(self)))
+
+    def at(self, first: int, count: int) -> list[int]:
+        """`count` indices from number `first` on, of all epochs one after the other."""
+        epoch, place = divmod(first, len(self))
+        order = self._order(epoch)
+        return [self._index(order, each) for each in range(place, place + count)]
+
+    def _order(self, epoch: int) -> list[int]:
+        if not self.shuffle:
+            return list(range(self.rows))
+        return torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + epoch)).tolist()
+
+    def _index(self, order: list[int], place: int) -> int:
+        batch = self.prompts * self.copies
+        number, inside = divmod(place, batch * self.repeats)
+        return order[number * self.prompts + inside % batch // self.copies]
 
     def __len__(self) -> int:
         return self.rows // self.prompts * self.prompts * self.copies * self.repeats

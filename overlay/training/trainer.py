@@ -7,6 +7,7 @@ known (`adjust`), and where rows carry their images.
 """
 
 import sys
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from overlay.model.images_once import process_once
 from overlay.model.vision import take_any_rows
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
+from overlay.training.ahead import GenerateAhead, Turn
 from overlay.training.judge_watch import JudgeWatch
 from overlay.training.parts import Parts
 from overlay.training.precision import check_precision, keeps_masters
@@ -49,6 +51,7 @@ class GuiTrainer(Run):
         **kwargs: Any,
     ):
         self.options = options or TrainerOptions(rollout_log_mb=0)
+        self.ahead: GenerateAhead | None = None
         self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
         super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
         check_precision(self.model, keeps_masters(self))
@@ -68,7 +71,8 @@ class GuiTrainer(Run):
         self.sampler_watch = None
         if self.args.use_vllm:
             dtype = dtype_of(self.accelerator.unwrap_model(self.model), self.accelerator)
-            self.sampler_watch = SamplerWatch(dtype, slack_of(self.args), self._gathered)
+            slack = slack_of(self.args) + self.options.generate_ahead  # weights of one batch ago
+            self.sampler_watch = SamplerWatch(dtype, slack, self._gathered)
         if self.args.sync_ref_model:
             if self.ref_model is None:
                 raise SettingError("--sync_ref_model needs a reference model: --beta above 0, and no --use_peft")
@@ -84,8 +88,25 @@ class GuiTrainer(Run):
 
     def serve_from(self, vllm: Any) -> None:
         """Generate through TRL's VLLMGeneration; a backend's, once it has made it."""
-        if vllm.mode == "server":
-            serve_from(vllm, self.options.vllm_request_timeout, lambda: self.state.global_step)
+        if vllm.mode != "server":
+            return
+        client = serve_from(vllm, self.options.vllm_request_timeout, lambda: self.state.global_step)
+        if client is not None and self.options.generate_ahead:
+            self.ahead = client.ahead = GenerateAhead(client.ask, self._prompts_ahead)
+            self.checkpoints.parts["generate_ahead"] = self.ahead
+            self._processor_ahead = deepcopy(self.processing_class)  # tokenizers take one call at a time
+
+    def _prompts_ahead(self, numbers: list[int]) -> tuple[list[list[int]], list[Any]]:
+        rows = [dict(self.train_dataset[number]) for number in numbers]
+        open_images(rows, self.image_key)
+        return self.prompts_of(rows, self._processor_ahead)
+
+    def _turn(self, size: int) -> Turn:
+        """This batch of training, of `size` rows on all ranks, and the one after it."""
+        following = self.following_batch()
+        last = following // self.args.gradient_accumulation_steps >= self.state.max_steps
+        rows = [] if last else self.order.at(following * size, size)[:: self.num_generations]
+        return Turn(self._step, following, rows)
 
     # What a backend has to say.
 
@@ -103,6 +124,14 @@ class GuiTrainer(Run):
 
     def reuses_batch(self) -> bool:
         """Whether the next micro-step trains on completions that are there already."""
+        raise NotImplementedError
+
+    def following_batch(self) -> int:
+        """Micro-steps before the next one that generates, in a micro-step that does."""
+        raise NotImplementedError
+
+    def prompts_of(self, rows: list[dict[str, Any]], processor: Any) -> tuple[list[list[int]], list[Any]]:
+        """(ids, images) of rows' prompts, as the trainer makes them; in a thread, by a processor for it alone."""
         raise NotImplementedError
 
     def record_component(self, name: str, values: dict[str, float]) -> None:
@@ -131,7 +160,12 @@ class GuiTrainer(Run):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
         """One batch of completions with their advantages; with --dynamic_sampling, of prompts that have a gradient."""
+        if self.ahead is not None and self.model.training:
+            self.ahead.turn = self._turn(len(inputs) * self.accelerator.num_processes)
         result = self._generate_once(inputs, *model)
+        if self.ahead is not None and self.model.training:
+            for name, value in self.ahead.metrics().items():
+                self.record(name, value)
         if self.refill is None or not self.model.training:
             return result
 

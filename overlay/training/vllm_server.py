@@ -17,6 +17,7 @@ from requests.exceptions import ConnectionError, ReadTimeout
 from urllib3.util.retry import Retry
 
 from overlay.errors import RunStopped
+from overlay.training.ahead import GenerateAhead
 from overlay.training.vllm_agreement import reason_of
 
 CONNECT = 10.0  # seconds
@@ -38,6 +39,7 @@ class ServerClient:
     def __init__(self, vllm: Any, limit: float, step: Callable[[], int]):
         self.vllm, self.client, self.limit, self.step = vllm, vllm.vllm_client, limit, step
         self.fault: ServerFault | None = None
+        self.ahead: GenerateAhead | None = None
         self._images: list[Any] = []
         session = self.client.session
         session.request = partial(session.request, timeout=(CONNECT, limit))
@@ -51,8 +53,10 @@ class ServerClient:
         return getattr(self.client, name)
 
     def update_named_params(self, metadata: list[Any], named: Iterable[tuple[str, Any]]) -> None:
-        """New weights. A fault is raised by what is asked next: `named` is walked to its
+        """New weights, when no request is in flight. A fault is raised by what is asked next: `named` is walked to its
         end first, for other ranks gather each weight together with this one."""
+        if self.ahead is not None:
+            self.ahead.wait()
         try:
             with self._watched():
                 self.client.update_named_params(metadata, named)
@@ -79,10 +83,12 @@ class ServerClient:
     def generate(self, prompts: list[list[int]], features: Any = None, **how: Any) -> dict[str, Any]:
         """TRL's: completions and log-probs of `prompts`, as ids. Raises ServerFault."""
         images, self._images = self._images if features else [], []
+        if self.ahead is not None:
+            return self.ahead.generate(prompts, images, how)
         return self.ask(prompts, images, how)
 
     def ask(self, prompts: list[list[int]], images: list[Any], how: dict[str, Any]) -> dict[str, Any]:
-        """Completions of prompts with their images. Raises ServerFault."""
+        """Completions of prompts with their images, now; may be called in a thread. Raises ServerFault."""
         if self.fault is not None:
             raise self.fault
         with self._watched():

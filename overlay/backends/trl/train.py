@@ -32,7 +32,7 @@ from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
 from overlay.training.stopped import not_again
 from overlay.training.style import style_of_run
-from overlay.training.vllm_agreement import check_installed, check_pixels, without_image_tokens
+from overlay.training.vllm_agreement import check_ahead, check_installed, check_pixels, without_image_tokens
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
 
@@ -80,6 +80,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     name = model.model_name_or_path
     if not name:
         raise SettingError("--model_name_or_path is missing: give a model folder or hub name")
+    check_ahead(args.generate_ahead, args.use_vllm, args.vllm_mode)
     if args.use_vllm:
         check_installed()
         if not args.vllm_importance_sampling_correction:

@@ -1,9 +1,11 @@
 """TRL's GRPOTrainer for GUI steps: the mixin, and a frozen vision tower."""
 
+from copy import copy
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
+from trl.data_utils import prepare_multimodal_messages
 
 from overlay.backends.trl.workarounds import install, install_for_vllm
 from overlay.errors import SettingError
@@ -91,6 +93,20 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
 
     def reuses_batch(self) -> bool:
         return self._step % (self.args.steps_per_generation * self.num_iterations) != 0
+
+    def following_batch(self) -> int:
+        return self._step + self.args.steps_per_generation * self.num_iterations
+
+    def prompts_of(self, rows: list[dict[str, Any]], processor: Any) -> tuple[list[list[int]], list[Any]]:
+        shown = any(row[self.image_key] for row in rows)
+        prompts = [
+            prepare_multimodal_messages(row["prompt"], images=row[self.image_key]) if shown else row["prompt"]
+            for row in rows
+        ]
+        own = copy(self)
+        own.processing_class = processor
+        ids, images, _ = own._tokenize_prompts(prompts)
+        return ids, images or [None] * len(ids)
 
     def record(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(value)

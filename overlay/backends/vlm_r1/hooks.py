@@ -44,7 +44,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.training.judge_watch import judge_for
     from overlay.training.stopped import not_again
     from overlay.training.style import style_of_run
-    from overlay.training.vllm_agreement import check_installed, check_pixels
+    from overlay.training.vllm_agreement import check_ahead, check_installed, check_pixels
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
     pixels = script_args.min_pixels, script_args.max_pixels
@@ -54,6 +54,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         name, trusted = model_args.model_name_or_path, model_args.trust_remote_code
         own_code = "internvl" in config_of(name)["model_type"].lower()  # upstream's module asks for it
         check_model(name, trusted, own_code)
+        check_ahead(script_args.generate_ahead, training_args.use_vllm, "colocate")
         if training_args.use_vllm:
             check_installed()
             if own_code:
