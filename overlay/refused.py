@@ -57,7 +57,7 @@ REFUSED = {
         "lora_target_modules": "upstream adapts every linear layer outside the vision tower",
         "model_revision": "give the folder of the revision you want",
         "use_bnb_nested_quant": QUANTIZED,
-        "vllm_device": "vLLM's engine is in the trainer's process, on its device",
+        "vllm_device": "vLLM's engine is in the trainer's process, on its device, or a server",
         "vllm_dtype": "vLLM samples in what the trainer computes in",
         "vllm_enable_prefix_caching": "a group's prompt is asked for once, with all its completions",
     },

@@ -14,6 +14,7 @@ from overlay.errors import SettingError
 OVERLONG = ("fail", "filter", "shrink")
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 SCALES = ("group", "batch", "none")
+VLLM_MODES = ("colocate", "server")
 
 
 def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
@@ -108,9 +109,22 @@ class VlmTrainerOptions(TrainerOptions):
     mask_truncated_completions: bool = field(
         default=False, metadata={"help": "Completions cut off at --max_completion_length add nothing to the loss."}
     )
+    vllm_mode: str = field(
+        default="colocate", metadata={"help": "Where --use_vllm true has its engine: colocate (each rank), server."}
+    )
+    vllm_server_base_url: str | None = field(
+        default=None, metadata={"help": "Address of that server; by default http://0.0.0.0:8000."}
+    )
+    vllm_server_timeout: float = field(
+        default=240.0, metadata={"help": "Seconds that the server may take to be there at the start."}
+    )
+    vllm_group_port: int = field(
+        default=51216, metadata={"help": "Port through which the server gets new weights (NCCL)."}
+    )
 
     def __post_init__(self) -> None:
         self.check()
+        one_of("vllm_mode", self.vllm_mode, VLLM_MODES)
         one_of("loss_type", self.loss_type, LOSSES)
         one_of("scale_rewards", self.scale_rewards, SCALES)
 

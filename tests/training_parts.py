@@ -11,7 +11,7 @@ from tests.stock import TASKS
 @pytest.fixture
 def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
     """Function (rewards, **settings) → our subclass of upstream's trainer on a copy of the tiny model, in fp32, with
-    the demo's rows; `own`: settings of the subclass."""
+    the demo's rows; `own`: settings of the subclass; `most`: pixels of an image."""
     monkeypatch.syspath_prepend(str(upstream / "src"))
     from open_r1.trainer import GRPOConfig
     from open_r1.vlm_modules import Qwen2VLModule
@@ -22,7 +22,7 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
     from overlay.prompt.style import PromptStyle
     from overlay.settings import VlmTrainerOptions
 
-    def build(rewards, own=None, first=None, judge=None, model_dir=None, peft_config=None, **settings):
+    def build(rewards, own=None, first=None, judge=None, model_dir=None, peft_config=None, most=84 * 112, **settings):
         data = load_dataset(str(demo_rows), str(TASKS / "train"), "gui_action", tmp_path)
         rows = as_rows(data.select(range(first or len(data))), PromptStyle(), answer_tags=True)
         values = {
@@ -37,7 +37,7 @@ def vlm_r1_trainer(upstream, tiny_model_dir, demo_rows, tmp_path, monkeypatch):
             options=VlmTrainerOptions(**(own or {})), judge=judge, model=str(folder), reward_funcs=rewards,
             args=GRPOConfig(**values), vlm_module=Qwen2VLModule(),
             train_dataset=rows, eval_dataset=rows, peft_config=peft_config,
-            attn_implementation="sdpa", torch_dtype="float32", max_pixels=84 * 112, min_pixels=784,
+            attn_implementation="sdpa", torch_dtype="float32", max_pixels=most, min_pixels=784,
         )  # fmt: skip
 
     return build

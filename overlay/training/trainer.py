@@ -213,6 +213,8 @@ class GuiTrainer(Run):
         metrics, reason = self.sampler_watch.look(step, *pair, mask, self.group_size)
         for name, value in metrics.items():
             self.record(name, value)
+        if reason and self.options.generate_ahead:
+            reason += ". With --generate_ahead 1 a step that changes the model as much does it too"
         if reason:
             raise RunStopped(reason)
 

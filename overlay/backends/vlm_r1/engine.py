@@ -17,22 +17,26 @@ MOST = 3.0  # of an importance ratio, as TRL's --vllm_importance_sampling_clip_m
 
 
 class Engine:
-    """vLLM in the trainer's process, with the trainer's sampling settings. `sampled`: log-probs (B, C) of the last
-    batch's completions, NaN where there is padding."""
+    """vLLM in the trainer's process, or its server, with the trainer's sampling settings. `sampled`: log-probs (B, C)
+    of the last batch's completions, NaN where there is padding."""
 
     def __init__(self, trainer: Any):
         from trl.generation.vllm_generation import VLLMGeneration
 
         install_for_vllm()
         args, self.trainer, processor = trainer.args, trainer, trainer.processing_class
+        options = trainer.options
         self.vllm = VLLMGeneration(
-            trainer.model, trainer.accelerator, processor, mode="colocate",
+            trainer.model, trainer.accelerator, processor, mode=options.vllm_mode,
+            server_base_url=options.vllm_server_base_url, server_timeout=options.vllm_server_timeout,
+            group_port=options.vllm_group_port,
             structured_outputs_regex=args.vllm_guided_decoding_regex,
             gpu_memory_utilization=args.vllm_gpu_memory_utilization, max_model_length=args.vllm_max_model_len,
             max_num_seqs=args.per_device_train_batch_size, temperature=args.temperature, top_p=args.top_p,
             top_k=args.top_k or 0, min_p=args.min_p or 0.0, repetition_penalty=args.repetition_penalty,
             max_completion_length=args.max_completion_length, generation_kwargs=without_image_tokens(processor, {}),
         )  # fmt: skip
+        trainer.serve_from(self.vllm)
         self.pad = getattr(processor, "tokenizer", processor).pad_token_id
         self.sampled, self._step = torch.empty(0, 0), -1
 
@@ -48,8 +52,12 @@ class Engine:
             self._step = self.trainer.state.global_step
         prompts = [ids[mask.bool()].tolist() for ids, mask in zip(input_ids, attention_mask, strict=True)]
         images = self.trainer.vlm_module.shown
-        first, count = _groups([(ids, [id(each) for each in row]) for ids, row in zip(prompts, images, strict=True)])
-        self.vllm.generation_kwargs["n"] = count
+        if self.vllm.mode == "server":  # which takes the groups of all ranks apart itself
+            first, count = list(range(len(prompts))), self.trainer.group_size
+        else:
+            keys = [(ids, [id(each) for each in row]) for ids, row in zip(prompts, images, strict=True)]
+            first, count = _groups(keys)
+            self.vllm.generation_kwargs["n"] = count
         shown = [images[n] or None for n in first]
         _, completions, logprobs, _ = self.vllm.generate(
             [prompts[n] for n in first], shown if any(shown) else None, count

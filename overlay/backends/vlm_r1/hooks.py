@@ -54,7 +54,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         name, trusted = model_args.model_name_or_path, model_args.trust_remote_code
         own_code = "internvl" in config_of(name)["model_type"].lower()  # upstream's module asks for it
         check_model(name, trusted, own_code)
-        check_ahead(script_args.generate_ahead, training_args.use_vllm, "colocate")
+        check_ahead(script_args.generate_ahead, training_args.use_vllm, script_args.vllm_mode)
         if training_args.use_vllm:
             check_installed()
             if own_code:

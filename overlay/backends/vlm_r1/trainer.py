@@ -24,7 +24,7 @@ from trl.trainer.callbacks import SyncRefModelCallback
 from overlay.backends.vlm_r1.logprobs import by_chunks, instead_of_logits
 from overlay.backends.vlm_r1.losses import reduce_loss
 from overlay.backends.vlm_r1.module import PROMPT_LENGTH
-from overlay.backends.vlm_r1.repairs import Repaired, over_completion
+from overlay.backends.vlm_r1.repairs import Repaired, enlarge, over_completion
 from overlay.errors import SettingError
 from overlay.model.packing import IGNORED, Rows
 from overlay.model.processor import limit_pixels
@@ -139,6 +139,23 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
 
     def reuses_batch(self) -> bool:
         return self.state.global_step % self.num_iterations != 0
+
+    def following_batch(self) -> int:
+        """Each micro-step of a step generates, and none of the `num_iterations` - 1 steps after it."""
+        batches, following = self.args.gradient_accumulation_steps, self._step + 1
+        used = batches * self.num_iterations
+        return following if following % used < batches else (following // used + 1) * used
+
+    def prompts_of(self, rows: list[dict[str, Any]], processor: Any) -> tuple[list[list[int]], list[Any]]:
+        module = type(self.vlm_module)(self.vlm_module.module)  # with `shown` of its own
+        enlarge(rows)
+        images = [image for row in rows for image in row[self.image_key]]
+        inputs, _ = module.prepare_model_inputs(
+            processor, module.prepare_prompt(processor, rows), images, return_tensors="pt", padding=True,
+            padding_side="left", add_special_tokens=False,
+        )  # fmt: skip
+        pairs = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+        return [ids[mask.bool()].tolist() for ids, mask in pairs], [each or None for each in module.shown]
 
     def keep_records(self, records: list[dict[str, Any]]) -> None:
         """TRL's --log_completions, which upstream declares and does not read: a table on rank 0."""
