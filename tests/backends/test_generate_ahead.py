@@ -84,7 +84,11 @@ def test_it_generates_while_the_batch_is_rewarded_and_trained_on(start, monkeypa
 
 
 @pytest.mark.parametrize(
-    "own", [{}, {"num_iterations": 2, "gradient_accumulation_steps": 2, "steps_per_generation": 1}]
+    "own",
+    [
+        pytest.param({}, marks=pytest.mark.long),
+        {"num_iterations": 2, "gradient_accumulation_steps": 2, "steps_per_generation": 1},
+    ],
 )
 def test_a_resume_goes_on_with_the_batch_that_was_made(start, own, tmp_path):
     """Evaluations in between ask the server too."""

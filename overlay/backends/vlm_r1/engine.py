@@ -4,13 +4,15 @@ Upstream's one call is `unwrapped_model.generate(...)`. `Engine` takes that name
 prompts and images that the trainer made its tensors of, and keeps the log-probs that the completions were sampled with.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from overlay.backends.trl.workarounds import install_for_vllm
+from overlay.backends.trl.workarounds import MARK, install_for_vllm
 from overlay.training.vllm_agreement import without_image_tokens
 
 MOST = 3.0  # of an importance ratio, as TRL's --vllm_importance_sampling_clip_max has it
@@ -40,9 +42,10 @@ class Engine:
         self.pad = getattr(processor, "tokenizer", processor).pad_token_id
         self.sampled, self._step = torch.empty(0, 0), -1
 
-    def install(self, model: Any) -> None:
-        """Be the `generate` of a model, out of its wrappers and its adapter's."""
+    def install(self, model: Any, upstream: Any) -> None:
+        """Be the `generate` of a model, out of its wrappers and its adapter's; `upstream`: its trainer's module."""
         model.generate = self.generate
+        upstream.unwrap_model_for_generation = _not_gathered(upstream.unwrap_model_for_generation)
 
     def generate(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """(B, P + C): the prompts (B, P) with their completions, padded on the right. The engine gets new weights once
@@ -73,6 +76,27 @@ class Engine:
     def importance(self, own: torch.Tensor) -> torch.Tensor:
         """Truncated importance ratios (B, C) of the policy's own log-probs to those that were sampled with."""
         return (own - self.sampled).nan_to_num(0.0).exp().clamp(max=MOST)
+
+
+def _not_gathered(theirs: Any) -> Any:
+    """Symptom: under ZeRO-3 upstream gathers all weights for generation; an engine has its own, and handing over new
+    ones then fails ("Nested GatheredParameters contexts cannot overlap"). Drop this when upstream generates with
+    vLLM."""
+    if hasattr(theirs, MARK):
+        return theirs
+
+    @contextmanager
+    def unwrap(model: Any, accelerator: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        inner = accelerator.unwrap_model(model)
+        base = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+        if isinstance(getattr(base.generate, "__self__", None), Engine):
+            yield inner
+        else:
+            with theirs(model, accelerator, *args, **kwargs) as gathered:
+                yield gathered
+
+    setattr(unwrap, MARK, True)
+    return unwrap
 
 
 def _groups(rows: list[Any]) -> tuple[list[int], int]:

@@ -6,6 +6,7 @@ Imported by the hook of the patched script, for it needs VLM-R1's package (`open
 """
 
 import inspect
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
 
             self.engine = Engine(self)
             self.vllm_generation = self.engine.vllm
-            self.engine.install(inner.get_base_model() if hasattr(inner, "get_base_model") else inner)
+            base = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+            self.engine.install(base, sys.modules[VLMGRPOTrainer.__module__])
         if self.vlm_module.has_grids:
             limit_pixels(self.processing_class, kwargs.get("min_pixels"), kwargs.get("max_pixels"))
 
