@@ -29,7 +29,10 @@ GENERATE, RENDER, UPDATE = "/inference/v1/generate", "/v1/chat/completions/rende
 
 
 class Hangup(Exception):
-    """Raised by `before`: the connection is closed without a word."""
+    """Raised by `before`: the connection is closed after so many bytes of the answer; without a word for None."""
+
+    def __init__(self, after: int | None = None):
+        self.after = after
 
 
 class Server(ThreadingHTTPServer):
@@ -57,12 +60,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def reply(self, value):
+    def reply(self, value, end=None):
         data = json.dumps(value).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(data[:end])
 
     def do_GET(self):
         values = {
@@ -78,8 +81,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
         try:
             self.server.before(self.path, body)
-        except Hangup:
+        except Hangup as hangup:
             self.close_connection = True
+            if hangup.after is not None:
+                self.reply(self.answer(body), hangup.after)
             return
         self.server.requests.append((self.path, body))
         self.reply(self.answer(body))

@@ -13,7 +13,7 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list
 from requests.adapters import HTTPAdapter
-from requests.exceptions import ConnectionError, ReadTimeout
+from requests.exceptions import ChunkedEncodingError, ConnectionError, ReadTimeout
 from urllib3.util.retry import Retry
 
 from overlay.errors import RunStopped
@@ -120,7 +120,7 @@ class ServerClient:
             raise
         except ReadTimeout as error:
             raise self._fault(f"gave no answer in {self.limit:g} s (--vllm_request_timeout)") from error
-        except ConnectionError as error:
+        except (ConnectionError, ChunkedEncodingError) as error:
             raise self._fault("is gone") from error
         except Exception as error:
             raise self._fault(f"answers: {reason_of(error)}") from error

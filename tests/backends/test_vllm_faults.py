@@ -52,6 +52,10 @@ def hang_up():
     raise Hangup
 
 
+def hang_up_within():
+    raise Hangup(9)
+
+
 def weights(run):
     return load_file(run / "model.safetensors")
 
@@ -78,9 +82,10 @@ def test_a_server_that_is_gone_costs_the_step_only(start, tmp_path, capsys):
             assert tensor.equal(weights(tmp_path / name)[weight]), weight
 
 
-def test_a_run_that_has_just_gone_on_may_meet_the_next_fault(start, tmp_path):
+def test_a_run_that_has_just_gone_on_may_meet_the_next_fault(start, tmp_path, capsys):
     assert start("twice", in_step(2, GENERATE, hang_up)) == 4
-    assert start("twice", in_step(0, RENDER, hang_up)) == 4
+    assert start("twice", in_step(0, RENDER, hang_up_within)) == 4
+    assert "is gone. Nothing was trained in step 2" in capsys.readouterr().err.splitlines()[-1]
     assert start("twice") == 0
     assert len(completions(tmp_path / "twice")) == 4 * STEPS
 
