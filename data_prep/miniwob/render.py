@@ -6,7 +6,6 @@ DIR/train and DIR/heldout hold `<task id>/step_<n>.json` beside its screenshots.
 (`HELD_OUT_TYPES`) and, for the trained types, seeds that training never sees.
 """
 
-import json
 import random
 import shutil
 import sys
@@ -17,36 +16,19 @@ from pathlib import Path
 from playwright.sync_api import Page
 from tqdm import tqdm
 
-from overlay.action.action import ACTION_NAMES
+from data_prep.task_folder import Done, write_task
 from overlay.errors import Arguments, command
+from overlay.live import chromium
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES
 from overlay.live.miniwob.solve import solve
 
 
-def write_task(folder: Path, app: str, episode: tuple) -> int:
-    """Write one episode as a task folder in the step format of the source tree; returns its number of steps."""
+def write_episode(folder: Path, task: str, episode: tuple) -> int:
+    """Write what `solve` returns as a task folder; returns its number of steps."""
     instruction, screens, actions = episode
-    folder.mkdir(parents=True)
-    for number, png in enumerate(screens, 1):
-        (folder / f"{folder.name}_{number}.png").write_bytes(png)
-    plans = [plan for _, _, plan in actions]
-    for step, (kind, parameter, plan) in enumerate(actions, 1):
-        record = {
-            "input": {
-                "task_content": instruction,
-                "task_path": {str(i): text for i, text in enumerate(plans, 1)},
-                "screen_path1": f"{folder.name}_{step - 1}.png" if step > 1 else "",
-                "screen_path2": f"{folder.name}_{step}.png",
-                "history_path_all": plans[: step - 1],
-                "app_name": app,
-                "action_type_list": ACTION_NAMES,
-            },
-            "output": {"action_type": kind, "action_parameter": {kind: parameter}, "action_description": plan},
-        }
-        text = json.dumps(record, ensure_ascii=False, indent=1)
-        (folder / f"step_{step}.json").write_text(text + "\n", encoding="utf-8")
-    return len(actions)
+    steps = [Done(png, *action) for png, action in zip(screens, actions, strict=True)]
+    return write_task(folder, task, instruction, [step.said for step in steps], steps)
 
 
 def episodes(page: Page, task: str, first_seed: int) -> Iterator[tuple]:
@@ -69,7 +51,7 @@ def render(out: Path, name: str, tasks: list[str], first_id: int, first_seed: in
         spent = dict.fromkeys(tasks, 0.0)
         while total < steps:
             task = min(tasks, key=lambda t: spent[t])  # the first of equals, in the given order
-            count = write_task(out / name / str(task_id), task, next(streams[task]))
+            count = write_episode(out / name / str(task_id), task, next(streams[task]))
             spent[task] += count + share
             total, task_id = total + count, task_id + 1
             progress.update(count)
@@ -84,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train-steps", type=int, default=300)
     parser.add_argument("--heldout-steps", type=int, default=104)
     args = parser.parse_args(argv)
-    browser.check()
+    chromium.check()
     aside = args.out.with_name(args.out.name + ".new")
     shutil.rmtree(aside, ignore_errors=True)
     trained = [task for task in ORACLES if task not in HELD_OUT_TYPES]

@@ -1,4 +1,4 @@
-"""One episode of a model in a MiniWoB++ page: it sees, says, acts, until the page or the model ends it."""
+"""One episode of a model in an environment: it sees, says, acts, until the page or the model ends it."""
 
 import asyncio
 import threading
@@ -6,15 +6,11 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page
-
-from overlay.action.action import ACTION_NAMES, BOX_TYPES, Action, as_box, centre, described, parse_action
-from overlay.action.space import Scale, rescale
+from overlay.action.action import ACTION_NAMES, described, parse_action
 from overlay.chat import NoAnswer
 from overlay.data.images import encode, scale_of
-from overlay.live.miniwob import browser
-from overlay.live.miniwob.oracles import HELD_OUT_TYPES
-from overlay.live.miniwob.solve import solve
+from overlay.live.environment import Environment
+from overlay.metrics.rules.step import Screen
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
 from overlay.serve.ask import question_of_task
@@ -55,45 +51,24 @@ class Asker:
         self.loop.call_soon_threadsafe(self.loop.stop)
 
 
-def act(page: Page, action: Action, scale: Scale) -> bool:
-    """Do the model's action; whether there was something to do. Coordinates have `scale` in screenshot pixels."""
-    css = None
-    if action.coordinates is not None:
-        css = tuple(value / browser.SCALE for value in rescale(action.coordinates, scale, back=True))
-    if action.type in BOX_TYPES and css:
-        x, y = centre(as_box(css))
-        browser.tap(page, min(max(x, 0), browser.WIDTH - 1), min(max(y, 0), browser.HEIGHT - 1))
-    elif action.type == "swipe" and css and len(css) == 4:
-        browser.swipe(page, css[0], css[1], css[3])
-    elif action.type == "type":
-        page.keyboard.type(str(action.parameter or ""))
-        page.wait_for_timeout(60)
-    elif action.type == "wait":
-        page.wait_for_timeout(1000)
-    else:
-        return False
-    return True
-
-
 def episode(
-    page: Page, asker: Asker, task: str, seed: str, style: PromptStyle, extra: int, folder: Path
+    environment: Environment, asker: Asker, task: str, seed: int, style: PromptStyle, extra: int, folder: Path
 ) -> dict[str, Any] | None:
-    """One episode; None when the oracle does not solve the seed. Screens go into `folder`.
+    """One episode; None when the seed cannot be solved. Screens go into `folder`.
 
     A step without an answer ends it: `unanswered` has the reason, and it says nothing of the model.
     """
-    solved = solve(page, task, seed)
-    if solved is None:
+    goal = environment.reset(task, seed)
+    if goal is None:
         return None
-    plan = [line for _, _, line in solved[2]]
-    instruction, history, steps, screens = browser.start(page, task, seed), [], [], []
+    history, steps, screens = [], [], []
     ended, unanswered = "out of steps", None
-    for number in range(len(plan) + extra):
+    for number in range(len(goal.plan) + extra):
         path = folder / f"{number}.png"
-        path.write_bytes(browser.screenshot(page))
+        path.write_bytes(environment.screen())
         screens.append(str(path))
         fields = {
-            "task_content": instruction, "task_path": {str(i): text for i, text in enumerate(plan, 1)},
+            "task_content": goal.instruction, "task_path": {str(i): text for i, text in enumerate(goal.plan, 1)},
             "screen_path1": screens[-2] if number else "", "screen_path2": screens[-1],
             "history_path_all": list(history), "app_name": task, "action_type_list": ACTION_NAMES,
         }  # fmt: skip
@@ -113,13 +88,14 @@ def episode(
         if action is not None and action.type in ("task_completed", "task_impossible"):
             ended = "said it was done"
             break
-        if action is None or not act(page, action, scale):
+        placed = Screen(scale=scale).pixels(action)
+        if placed is None or not environment.act(placed):
             continue
-        if browser.reward(page) is not None:
+        if environment.reward() is not None:
             ended = "the page ended it"
             break
-    reward = browser.reward(page)
+    reward = environment.reward()
     return {
-        "task": task, "seed": seed, "instruction": instruction, "plan": plan, "steps": steps, "ended": ended,
-        "unanswered": unanswered, "reward": reward, "success": reward == 1, "held_out": task in HELD_OUT_TYPES,
+        "task": task, "seed": seed, "instruction": goal.instruction, "plan": goal.plan, "steps": steps, "ended": ended,
+        "unanswered": unanswered, "reward": reward, "success": reward == 1,
     }  # fmt: skip

@@ -1,13 +1,14 @@
-"""Let a served model play MiniWoB++ tasks in a real Chromium; the page's own reward is the judge.
+"""Let a served model play pages in a real Chromium: MiniWoB++ or our own; the page's own reward is the judge.
 
     python -m overlay.live.play --url http://127.0.0.1:8000/v1 --episodes 5 --out runs/play
-    python -m overlay.live.play --model CHECKPOINT --tasks click-test-transfer enter-text ...    (make play)
+    python -m overlay.live.play --model CHECKPOINT --pages phone --tasks buttons drawer ...    (make play)
 
-Each episode is a seed that an oracle solves, so it can be solved; its plan is given, as in training. The model sees the
-previous and the current screen, acts, and goes on until the page gives a reward, it says that the task is done, or it
-has taken `--extra` steps more than the oracle. `metrics.json` has the success rate of each task type with N and its
-interval; `play.html` every episode with its screens and what was drawn on them. An episode in which the server gave no
-answer counts to no rate; the status is 3 then. What was played is written when Ctrl-C ends it (130), or an error.
+Each episode is a seed that can be solved (an oracle does MiniWoB++'s first); its plan is given, as in training. The
+model sees the previous and the current screen, acts, and goes on until the page gives a reward, it says that the task
+is done, or it has taken `--extra` steps more than the plan. `metrics.json` has the success rate of each task type with
+N and its interval; `play.html` every episode with its screens and what was drawn on them. An episode in which the
+server gave no answer counts to no rate; the status is 3 then. What was played is written when Ctrl-C ends it (130), or
+an error.
 """
 
 import argparse
@@ -17,27 +18,30 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Error
 from tqdm import tqdm
 
 from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, SettingError, Stopped, Unanswered, command
+from overlay.live import chromium
+from overlay.live.environment import Environment, Pages
 from overlay.live.episode import Asker, episode
-from overlay.live.miniwob import browser
-from overlay.live.miniwob.oracles import ORACLES
+from overlay.live.miniwob.environment import PAGES as MINIWOB
+from overlay.live.phone.environment import PAGES as PHONE
 from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
 from overlay.serve.client import Client, asking, settings_of
 from overlay.serve.server import server_of
 from overlay.serve.style import check_seen, style_flags, style_of
 
+PAGES: dict[str, Pages] = {"miniwob": MINIWOB, "phone": PHONE}
 EPISODES = "episodes.jsonl"
 SEEDS_TRIED = 40
 LIVE_SEED = 100_000  # seeds from here on; neither the demo's training nor its held-out steps use them
@@ -59,7 +63,7 @@ def share(episodes: list[dict[str, Any]]) -> dict[str, float]:
     return {"success_rate": right / n if n else 0.0, "low": low, "high": high, "n": n}
 
 
-def summary(episodes: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(episodes: list[dict[str, Any]], held_out: Sequence[str]) -> dict[str, Any]:
     """Success over all, over trained and held-out types, and for each type; episodes without an answer, by reason, and
     the share of answers that reached --max_tokens."""
     played = [one for one in episodes if not one["unanswered"]]
@@ -67,8 +71,8 @@ def summary(episodes: list[dict[str, Any]]) -> dict[str, Any]:
     cut = [step["cut"] for one in episodes for step in one["steps"]]
     return {
         "all": share(played),
-        "trained types": share([one for one in played if not one["held_out"]]),
-        "held-out types": share([one for one in played if one["held_out"]]),
+        "trained types": share([one for one in played if one["task"] not in held_out]),
+        "held-out types": share([one for one in played if one["task"] in held_out]),
         "by_task": {task: share([one for one in played if one["task"] == task]) for task in types},
         "unanswered": dict(Counter(one["unanswered"] for one in episodes if one["unanswered"]).most_common()),
         "truncated": {"value": sum(cut) / len(cut) if cut else None, "n": len(cut)},
@@ -80,6 +84,7 @@ class Game:
 
     def __init__(self, asker: Asker, args: argparse.Namespace, style: PromptStyle):
         self.asker, self.args, self.style = asker, args, style
+        self.pages = PAGES[args.pages]
         self.waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for task in args.tasks:
             self.waiting.put(task)
@@ -101,14 +106,14 @@ class Game:
                 self.asker.stop()
 
     def _work(self) -> None:
-        with browser.open_page() as page, tempfile.TemporaryDirectory() as name:
+        with self.pages.open() as environment, tempfile.TemporaryDirectory() as name:
             while not self.over.is_set():
                 try:
                     task = self.waiting.get_nowait()
                 except queue.Empty:
                     return
                 try:
-                    for one in self._of_task(page, task, Path(name)):
+                    for one in self._of_task(environment, task, Path(name)):
                         self._keep(one)
                         if self.asker.client.gone:
                             self.over.set()
@@ -122,20 +127,20 @@ class Game:
             self.done.append(one)
             self.bar.update()
 
-    def _of_task(self, page: Page, task: str, folder: Path) -> Iterator[dict[str, Any]]:
+    def _of_task(self, environment: Environment, task: str, folder: Path) -> Iterator[dict[str, Any]]:
         made, most = 0, SEEDS_TRIED * self.args.episodes
         for seed in range(LIVE_SEED, LIVE_SEED + most):
             if made == self.args.episodes or self.over.is_set():
                 return
             try:
-                one = episode(page, self.asker, task, f"{task}-{seed}", self.style, self.args.extra, folder)
+                one = episode(environment, self.asker, task, seed, self.style, self.args.extra, folder)
             except Error as error:
                 raise SettingError(f"{task} seed {seed}: the page failed: {str(error).splitlines()[0]}") from error
             if one is not None:
                 made += 1
                 yield one
         if made < self.args.episodes:
-            raise SettingError(f"{task}: the oracle solved {made} of {most} seeds")
+            raise SettingError(f"{task}: {made} of {most} seeds can be solved")
 
 
 def line_of(one: dict[str, Any]) -> str:
@@ -144,21 +149,22 @@ def line_of(one: dict[str, Any]) -> str:
     return json.dumps({**one, "steps": steps}) + "\n"
 
 
-def write(out: Path, episodes: list[dict[str, Any]]) -> dict[str, Any]:
+def write(out: Path, episodes: list[dict[str, Any]], pages: str) -> dict[str, Any]:
     """metrics.json, episodes.jsonl and play.html; returns the metrics."""
     episodes = sorted(episodes, key=lambda one: (one["task"], one["seed"]))
-    result = summary(episodes)
+    result = summary(episodes, PAGES[pages].held_out)
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
     (out / EPISODES).write_text("".join(map(line_of, episodes)), encoding="utf-8")
-    write_page(out / "play.html", "play.html", name=out.name, result=result, episodes=episodes)
+    write_page(out / "play.html", "play.html", name=out.name, pages=pages, result=result, episodes=episodes)
     return result
 
 
 @command("play")
 def main(argv: list[str] | None = None) -> int:
     """Play what the command line names, and print the success rates."""
-    parser = Arguments(description="Let a model play MiniWoB++ in Chromium.")
-    parser.add_argument("--tasks", nargs="*", default=list(ORACLES), help="MiniWoB++ page names; all known by default")
+    parser = Arguments(description="Let a model play pages in Chromium.")
+    parser.add_argument("--pages", choices=PAGES, default="miniwob", help="MiniWoB++ or our own")
+    parser.add_argument("--tasks", nargs="*", help="names of pages; all of that kind by default")
     parser.add_argument("--episodes", type=int, default=3, help="of each task")
     parser.add_argument("--extra", type=int, default=2, help="steps beyond the oracle's")
     parser.add_argument("--workers", type=int, default=2, help="pages at a time")
@@ -166,13 +172,15 @@ def main(argv: list[str] | None = None) -> int:
     asking(parser, or_folder=True)
     style_flags(parser)
     args = parser.parse_args(argv)
-    unknown = [task for task in args.tasks if task not in ORACLES]
+    known = PAGES[args.pages].tasks
+    args.tasks = args.tasks or list(known)
+    unknown = [task for task in args.tasks if task not in known]
     if unknown:
-        raise SettingError(f"--tasks {' '.join(unknown)}: unknown (known: {', '.join(ORACLES)})")
+        raise SettingError(f"--tasks {' '.join(unknown)}: unknown (known: {', '.join(known)})")
     at_least(args, episodes=1, extra=0, workers=1)
     style, told = style_of(args)
     check_seen(style, args.model)
-    browser.check()
+    chromium.check()
     writable_folder(args.out)
     with server_of(args) as url, closing(Asker(Client(settings_of(args, url)))) as asker:
         print(told, file=sys.stderr)
@@ -183,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
             raise Stopped(f"stopped; {_told(game)}") from stop
         finally:
             if game.done:
-                tell(args.out, write(args.out, game.done))
+                tell(args.out, write(args.out, game.done, args.pages))
     unanswered = Counter(one["unanswered"] for one in game.done if one["unanswered"])
     if unanswered:
         kinds = ", ".join(f"{reason} {count}" for reason, count in unanswered.most_common())

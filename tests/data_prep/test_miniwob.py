@@ -7,9 +7,10 @@ from itertools import islice
 import pytest
 
 from data_prep.convert import convert
-from data_prep.miniwob.render import main, write_task
+from data_prep.miniwob.render import main, write_episode
 from data_prep.steps import read_step, step_files, task_folders
 from overlay.action.action import as_box, centre
+from overlay.live import chromium
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES
 from overlay.live.miniwob.solve import solve
@@ -67,7 +68,7 @@ def rewarded(request, pages):
 def test_the_pages_reward_is_one_over_several_seeds(task, rewarded, tmp_path):
     episodes = rewarded(task=task)
     assert len(episodes) == 3, f"{task}: hardly any episode with reward 1"
-    write_task(tmp_path / "1", task, episodes[0])
+    write_episode(tmp_path / "1", task, episodes[0])
     rows, broken = convert(tmp_path, tmp_path / "rows.jsonl", "")
     assert (rows, broken) == (len(episodes[0][2]), 0)
     assert json.loads((tmp_path / "1" / "step_1.json").read_text())["input"]["screen_path1"] == ""
@@ -108,7 +109,7 @@ def test_a_tap_anywhere_in_the_gold_box_is_rewarded_and_elsewhere_is_not(task, t
 
 
 def test_without_chromium_nothing_is_rendered(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(browser, "CHROMIUM", "/nowhere/chromium")
+    monkeypatch.setattr(chromium, "CHROMIUM", "/nowhere/chromium")
     assert main(["--out", str(tmp_path / "tasks")]) == 2
     assert capsys.readouterr().err == "demo-data: /nowhere/chromium not found: install Debian's package `chromium`\n"
     assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from overlay.action.space import Space, rescale_action
 from overlay.live import play
 from overlay.live.episode import episode
 from overlay.live.miniwob import browser
+from overlay.live.miniwob.environment import MiniWob
 from overlay.live.miniwob.solve import solve
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
@@ -42,7 +43,7 @@ class Player:
 
 def solvable(page, task):
     """(seed, the oracle's actions) of the first seed that it solves."""
-    solved = ((f"{task}-{n}", solve(page, task, f"{task}-{n}")) for n in range(100_000, 100_040))
+    solved = ((n, solve(page, task, f"{task}-{n}")) for n in range(100_000, 100_040))
     return next((seed, found[2]) for seed, found in solved if found)
 
 
@@ -54,7 +55,7 @@ def repeated(request, pages, tmp_path_factory):
         style = PromptStyle(load_template("zh"), space=Space(space))
         seed, actions = solvable(page, task)
         player = Player(actions, style.space.scale(browser.WIDTH * browser.SCALE, browser.HEIGHT * browser.SCALE))
-        return actions, player, episode(page, player, task, seed, style, 2, tmp_path_factory.mktemp("screens"))
+        return actions, player, episode(MiniWob(page), player, task, seed, style, 2, tmp_path_factory.mktemp("screens"))
 
     return begin(request, pages, play_again)
 
@@ -83,7 +84,8 @@ def test_a_wrong_player_is_not_rewarded(pages, tmp_path):
     def play_wrong(page):
         seed, _ = solvable(page, "click-test-transfer")
         style = PromptStyle(load_template("zh"))
-        return [episode(page, Player(actions), "click-test-transfer", seed, style, 2, tmp_path) for actions, _ in WRONG]
+        page = MiniWob(page)
+        return [episode(page, Player(acts), "click-test-transfer", seed, style, 2, tmp_path) for acts, _ in WRONG]
 
     episodes = pages.submit(play_wrong).result()
     assert [(one["success"], one["ended"]) for one in episodes] == [(False, ended) for _, ended in WRONG]

@@ -4,22 +4,16 @@ Units: CSS pixels inside the browser, screenshot pixels (`SCALE` times as many) 
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from overlay.data.images import decoded, encode
-from overlay.errors import SettingError
+from overlay.live import chromium
 
 WIDTH, HEIGHT, SCALE = 168, 224, 2  # 336 x 448 screenshots; both sides are multiples of 28, Qwen2.5-VL's patch pair
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--hide-scrollbars", "--allow-file-access-from-files", "--font-render-hinting=none",
-]  # fmt: skip
 STYLE = (
     "#reward-display, #sync-task-cover, #click-canvas { display: none !important }"
     "#query { visibility: hidden }"  # the instruction goes into the prompt; some pages would show the answer here
@@ -41,25 +35,9 @@ class Covered(Exception):
     """The target is not what a finger at its place would meet."""
 
 
-def check() -> None:
-    """SettingError where there is no Chromium."""
-    if not Path(CHROMIUM).exists():
-        raise SettingError(f"{CHROMIUM} not found: install Debian's package `chromium`")
-
-
-@contextmanager
-def open_page() -> Iterator[Page]:
-    """A page in Debian's Chromium (package `chromium`) with the phone's size; closed on exit."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False)
-        try:
-            page = browser.new_page(
-                viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE, has_touch=True
-            )
-            page.set_default_timeout(10_000)
-            yield page
-        finally:
-            browser.close()
+def open_page() -> AbstractContextManager[Page]:
+    """A page in Chromium with the phone's size; closed on exit."""
+    return chromium.open_page(WIDTH, HEIGHT, SCALE)
 
 
 def start(page: Page, task: str, seed: str) -> str:

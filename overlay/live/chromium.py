@@ -1,0 +1,36 @@
+"""Debian's Chromium as a phone: a page of a given size and density, with a finger."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from overlay.errors import SettingError
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--hide-scrollbars", "--allow-file-access-from-files", "--font-render-hinting=none",
+]  # fmt: skip
+
+
+def check() -> None:
+    """SettingError where there is no Chromium."""
+    if not Path(CHROMIUM).exists():
+        raise SettingError(f"{CHROMIUM} not found: install Debian's package `chromium`")
+
+
+@contextmanager
+def open_page(width: int, height: int, scale: int) -> Iterator[Page]:
+    """A page of CSS pixels, `scale` screenshot pixels to each; closed on exit."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False)
+        try:
+            page = browser.new_page(
+                viewport={"width": width, "height": height}, device_scale_factor=scale, has_touch=True
+            )
+            page.set_default_timeout(10_000)
+            yield page
+        finally:
+            browser.close()
