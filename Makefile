@@ -20,6 +20,16 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 # $(call need,NAME,what it is): one clear line when a variable is missing.
 need = @[[ -n "$($(1))" ]] || { echo "$@: set $(1)=<$(2)>" >&2; exit 2; }
 
+# $(call either,NAME,NAME): one of two that say the same thing in different ways.
+either = @[[ -z "$($(1))" || -z "$($(2))" ]] || { echo "$@: $(1)= and $(2)=: give one of them" >&2; exit 2; }
+
+# A variable that was given to make and that no goal reads is refused, with the nearest that one does.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+ifneq ($(GIVEN),)
+UNREAD := $(shell $(PYTHON) tools/given.py "$(MAKECMDGOALS)" $(GIVEN))
+$(if $(UNREAD),$(error $(UNREAD)))
+endif
+
 ##@ Start here
 
 .PHONY: help
@@ -146,11 +156,13 @@ infer: $(VENV)/.ready ## Ask a served model for one step: URL= IMAGES= and DATA=
 eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or URL= [NAME= STYLE=], DATA= IMAGES= [OUT= PROTOCOL= ARGS=]
 	$(call need,DATA,file.jsonl)
 	$(call need,IMAGES,image folder)
+	$(call either,MODEL,URL)
 	$(PY) -m overlay.evaluate.score $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
 		$(if $(STYLE),--style "$(STYLE)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") --out "$(or $(OUT),$(RUNS)/eval)" $(ARGS)
 
 .PHONY: play
 play: $(VENV)/.ready ## Let a model play MiniWoB++ tasks in Chromium: MODEL= or URL= [NAME= STYLE=] [EPISODES=3 OUT= ARGS=]
+	$(call either,MODEL,URL)
 	$(PY) -m overlay.live.play $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) \
 		$(if $(STYLE),--style "$(STYLE)") --episodes $(or $(EPISODES),3) --out "$(or $(OUT),$(RUNS)/play)" $(ARGS)
 
@@ -190,12 +202,12 @@ patch-check: ## Check the series: headers, sizes, that it applies and compiles
 
 .PHONY: patch-refresh
 patch-refresh: ## Write the series anew; PATCH=<file name> takes the hand edits of VLM-R1/
-	$(PYTHON) -m overlay.patching refresh $(PATCH)
+	$(PYTHON) -m overlay.patching refresh $(if $(PATCH),-- "$(PATCH)")
 
 .PHONY: patch-new
 patch-new: ## Make a new last patch of the hand edits of VLM-R1/: NAME=area-what
 	$(call need,NAME,area-what)
-	$(PYTHON) -m overlay.patching new "$(NAME)"
+	$(PYTHON) -m overlay.patching new -- "$(NAME)"
 
 .PHONY: upstream-check
 upstream-check: ## Apply the series to upstream's newest commit, in a temporary index
@@ -204,7 +216,7 @@ upstream-check: ## Apply the series to upstream's newest commit, in a temporary 
 .PHONY: upstream-move
 upstream-move: ## Take the pin and the series to another commit of upstream, staged: TO=<commit>
 	$(call need,TO,commit of upstream)
-	$(PYTHON) -m overlay.patching upstream-move "$(TO)"
+	$(PYTHON) -m overlay.patching upstream-move -- "$(TO)"
 
 ##@ Project
 

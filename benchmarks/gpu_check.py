@@ -20,6 +20,7 @@ import torch
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from overlay.backends.vlm_r1.logprobs import by_chunks
+from overlay.checks import writable_folder
 from overlay.errors import Arguments, command
 from overlay.model.features import ImageFeatures
 from overlay.model.folder import config_of
@@ -257,7 +258,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.model:
         config_of(args.model)
-    args.out.mkdir(parents=True, exist_ok=True)
+    writable_folder(args.out)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     small = args.tiny or (device.type == "cpu" and not args.model)
     if small and not args.tiny:

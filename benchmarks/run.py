@@ -7,10 +7,10 @@ NAME: loading, preparation, logprobs, images, group, vocabulary, cost, judge, sc
 Ratios on one machine in one run hold; the seconds do not carry over to another machine.
 """
 
-import argparse
 import sys
 
 from benchmarks import cost, group, images, judge, loading, logprobs, preparation, scoring, vocabulary
+from overlay.errors import Arguments, command
 
 ALL = {
     side.__name__.rpartition(".")[2]: side.main
@@ -18,10 +18,12 @@ ALL = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+@command("bench")
+def main(argv: list[str] | None = None) -> int:
+    """Run those that are named."""
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("name", nargs="*", choices=[*ALL, []], help=f"all of them by default: {', '.join(ALL)}")
-    for name in parser.parse_args().name or ALL:
+    for name in parser.parse_args(argv).name or ALL:
         print(f"== {name}", flush=True)
         ALL[name]()
     return 0

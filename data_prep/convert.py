@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from data_prep.output import replacing
 from data_prep.steps import Step, passed_over, read_step, step_files, task_folders
+from overlay.checks import at_least, writable_file
 from overlay.data.parallel import ordered_map
 from overlay.errors import Arguments, DataError, SettingError, command
 from overlay.prompt.template import LANGUAGES, load_template, render_question
@@ -138,12 +139,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--image-check", choices=("decode", "header"), default="decode")
     parser.add_argument("--report", type=Path, help="file for broken steps (default: beside --out)")
     args = parser.parse_args(argv)
+    at_least(args, workers=1)
     if not args.tasks.is_dir():
         raise DataError(f"{args.tasks}: no such folder (TASKS=, the folder of task folders)")
     try:
         template = load_template(args.prompt or args.prompt_lang)
     except SettingError as error:
         raise SettingError(f"PROMPT: {error}") from error
+    writable_file(args.out)
+    writable_file(args.report or args.out, "--report")
     rows, broken = convert(
         args.tasks, args.out, template, args.prompt_lang, args.workers, args.on_error,
         args.image_check == "decode", args.report,

@@ -74,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise DataError(f"{args.data}: row {index} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{args.data}: row {index} is no JSON object")
     print(f"row {index} of {len(offsets)} in {args.data}\n{describe(row)}")
     return 0
 

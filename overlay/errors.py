@@ -6,14 +6,16 @@ A message is one line: what is wrong, where (file and line where there is one), 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import wraps
 from typing import NoReturn
 
 Main = Callable[..., int]  # argv: list[str] | None = None
 ENDED = "OVERLAY_ENDED"  # variable: the launcher's file for "STATUS reason" of an end that must not be repeated
 LONGEST = 2000  # characters of a line
+UNKNOWN = "unrecognized arguments: "  # argparse's
 FINAL = (2, 4)  # statuses of such ends: refused, stopped on purpose
 
 
@@ -98,7 +100,25 @@ class Arguments(argparse.ArgumentParser):
     """A parser of a command line, whose faults are one line like all others. Raises SettingError."""
 
     def error(self, message: str) -> NoReturn:
-        raise SettingError(f"{message} (--help tells what there is)")
+        raise SettingError(f"{message}{nearest_flag(message, self)} (--help tells what there is)")
+
+
+def nearest_flag(message: str, parser: argparse.ArgumentParser) -> str:
+    """Which flag is meant by the first one in an argparse message about unknown ones; empty where none is near."""
+    if not message.startswith(UNKNOWN):
+        return ""
+    word = message.removeprefix(UNKNOWN).split()[0].partition("=")[0]
+    return nearest(word, [name for action in parser._actions for name in action.option_strings])
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`: did you mean X?` for the nearest of the known words, empty where none is near.
+
+    >>> nearest("--promt", ["--prompt", "--out"])
+    ': did you mean --prompt?'
+    """
+    found = get_close_matches(word, known, 1)
+    return f": did you mean {found[0]}?" if found else ""
 
 
 def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:
@@ -134,6 +154,19 @@ def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:
 
 
 @contextmanager
+def refused_as_settings(*kinds: type[Exception]) -> Iterator[None]:
+    """What a library raises, while it is made, about the settings that it was given: a SettingError of its first line
+    that says anything."""
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise SettingError(lines[0] if lines else type(error).__name__) from error
+
+
+@contextmanager
 def foreign_script(*more: type[Exception]) -> Iterator[None]:
     """Under a script that is not ours (VLM-R1's): a UserError, or one of `more`, ends the process with its one line and
     its status."""
@@ -147,8 +180,13 @@ def foreign_script(*more: type[Exception]) -> Iterator[None]:
 
 def _refuse(program: str, error: UserError) -> int:
     if error.status in FINAL and os.environ.get(ENDED):
-        with suppress(OSError), open(os.environ[ENDED], "x", encoding="utf-8") as file:  # the first rank's
-            file.write(f"{error.status} {_line(error)}\n")
+        try:
+            with open(os.environ[ENDED], "x", encoding="utf-8") as file:
+                file.write(f"{error.status} {_line(error)}\n")
+        except FileExistsError:  # another rank has said it
+            return error.status
+        except OSError:
+            pass
     return _tell(program, error, error.status)
 
 

@@ -6,7 +6,6 @@ Each backend's samples stay in FOLDER/<backend>.csv and are drawn again without 
 files, kilobytes of the newest checkpoint's state file, of log.jsonl, of the rollouts. Two rows of each are printed.
 """
 
-import argparse
 import csv
 import json
 import os
@@ -21,7 +20,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from data_prep.convert import convert
+from overlay.checks import at_least, writable_folder
 from overlay.demo import tiny_model
+from overlay.errors import Arguments, command
 from overlay.patching.submodule import Submodule
 from overlay.prompt.template import load_template
 from overlay.training.checkpoints import last_checkpoint
@@ -121,13 +122,15 @@ def draw(samples: dict[str, list[tuple[float, ...]]], out: Path) -> None:
     figure.savefig(out, dpi=110)
 
 
+@command("soak")
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--backends", nargs="+", default=["trl", "vlm-r1"])
+    parser.add_argument("--backends", nargs="+", choices=["trl", "vlm-r1"], default=["trl", "vlm-r1"])
     args = parser.parse_args(argv)
-    args.folder.mkdir(parents=True, exist_ok=True)
+    at_least(args, steps=10)
+    writable_folder(args.folder, "FOLDER")
     folder = args.folder.resolve()
     samples = {backend: run(backend, folder, args.steps) for backend in args.backends}
     draw(samples, folder / "soak.png")

@@ -17,6 +17,7 @@ from playwright.sync_api import Page
 from tqdm import tqdm
 
 from data_prep.task_folder import Done, write_task
+from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, command
 from overlay.live import chromium
 from overlay.live.miniwob import browser
@@ -66,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train-steps", type=int, default=300)
     parser.add_argument("--heldout-steps", type=int, default=104)
     args = parser.parse_args(argv)
+    at_least(args, train_steps=1, heldout_steps=1)
+    writable_folder(args.out.absolute().parent)
     chromium.check()
     aside = args.out.with_name(args.out.name + ".new")
     shutil.rmtree(aside, ignore_errors=True)

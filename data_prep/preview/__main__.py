@@ -16,7 +16,7 @@ from typing import Any
 
 from data_prep.preview.facts import DataFile, by_kind, read, shared
 from data_prep.preview.page import Shown, cards, histograms, name_of
-from overlay.action.space import Space
+from overlay.action.space import LEAST_PIXELS, Space
 from overlay.checks import at_least, writable_file
 from overlay.data.dataset import load_dataset, split_paths
 from overlay.data.lengths import prompt_lengths
@@ -27,7 +27,6 @@ from overlay.prompt.template import LANGUAGES, load_template
 
 PAD = "<|image_pad|>"
 MAX_PIXELS = 1_003_520  # the launcher's
-LEAST = Space().min_pixels
 
 
 def shown_as(args: Namespace) -> Shown:
@@ -41,11 +40,11 @@ def shown_as(args: Namespace) -> Shown:
     from overlay.training.style import style_of_run
 
     flags = Namespace(
-        coordinate_space="auto", min_pixels=LEAST, max_pixels=args.max_pixels, task_type="gui",
+        coordinate_space="auto", min_pixels=LEAST_PIXELS, max_pixels=args.max_pixels, task_type="gui",
         prompt_template=args.prompt_template,
     )  # fmt: skip
     style = style_of_run(flags, args.processor)
-    processor = training_processor(args.processor, LEAST, args.max_pixels)
+    processor = training_processor(args.processor, LEAST_PIXELS, args.max_pixels)
 
     def written(messages: list[dict[str, Any]], tokens: list[int]) -> str:
         text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -114,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args(argv)
     pairs = given(args.data, args.images)
-    at_least(args, rows=1, workers=1, max_pixels=LEAST)
+    at_least(args, rows=1, workers=1, max_pixels=LEAST_PIXELS)
     writable_file(args.out)
     shown = shown_as(args)
     decode = args.image_check == "decode"

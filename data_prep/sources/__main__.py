@@ -16,6 +16,7 @@ from tqdm import tqdm
 from data_prep.sources import aitw, android_control, grounding, odyssey, screen_agent, ui_s1
 from data_prep.sources.common import Episode, Reading, Report, read_json
 from data_prep.sources.tree import Tree
+from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, SourceError, command
 from overlay.prompt.template import LANGUAGES
 
@@ -41,6 +42,7 @@ def convert(source: str, path: Path, out: Path, limit: int = 0, language: str = 
         raise SourceError(f"{out} is there already: remove it, or name another folder")
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder")
+    writable_folder(out.absolute().parent)
     reading, aside = Reading(Report(), language, names_of(split)), out.with_name(out.name + ".new")
     shutil.rmtree(aside, ignore_errors=True)
     tree = Tree(aside, reading.report)
@@ -82,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--prompt-lang", choices=LANGUAGES, default="zh", help="of tasks that come in several")
     parser.add_argument("--split", default="", help="FILE:PART of the dataset: only the episodes it lists")
     args = parser.parse_args(argv)
+    at_least(args, limit=0)
     print(convert(args.source, args.path, args.out, args.limit, args.prompt_lang, args.split))
     return 0
 

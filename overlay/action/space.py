@@ -21,6 +21,7 @@ FAMILY_SPACES = {
     "qwen3_5": "norm1000", "qwen3_5_moe": "norm1000", "internvl": "norm1000", "internvl_chat": "norm1000",
     "glm4v": "norm1000",
 }  # fmt: skip
+LEAST_PIXELS = 3136  # of an image that Qwen-VL's processors make: four tokens of Qwen2.5-VL
 CELL = 28  # pixels of a side that become one token: patch size times merge size of Qwen2-VL and Qwen2.5-VL
 NOTES = {
     "zh": "坐标一律为 0 到 1000 的整数，按当前截图的宽和高归一化。\n",
@@ -67,13 +68,15 @@ class Space:
     SettingError for an unknown name."""
 
     name: str = "original"
-    min_pixels: int = 3136
+    min_pixels: int = LEAST_PIXELS
     max_pixels: int = 12845056
     cell: int = CELL
 
     def __post_init__(self) -> None:
         if self.name not in SPACES:
             raise SettingError(f"--coordinate_space {self.name!r} is none of {', '.join(SPACES)}")
+        if not 0 < self.min_pixels <= self.max_pixels:
+            raise SettingError(f"--min_pixels {self.min_pixels} and --max_pixels {self.max_pixels}: 0 < least <= most")
 
     def scale(self, width: int, height: int, limit: int = 0) -> Scale:
         """(sx, sy): a coordinate of this space is an original pixel times these, for an image of width x height;

@@ -18,6 +18,7 @@ from filelock import FileLock
 from overlay.data.arrow import Source, build
 from overlay.errors import DataError
 
+FLAGS = "--data_file_paths", "--image_folders", "--reward_method"
 FORMAT = 2  # raise it when the columns or their meaning change: older caches are then built anew
 
 
@@ -41,10 +42,6 @@ def load_file(source: Source, cache_dir: str | Path | None = None) -> Dataset:
     The cache (`cache_dir`, else `overlay` in the Hugging Face datasets cache) is keyed by the file's path, size and
     time, its image folder and reward method. Raises DataError.
     """
-    if not source.file.is_file():
-        raise DataError(f"{source.file}: no such data file (--data_file_paths)")
-    if not os.path.isdir(source.folder):
-        raise DataError(f"{source.folder}: no such image folder (--image_folders)")
     folder = Path(cache_dir or Path(HF_DATASETS_CACHE) / "overlay") / f"{source.file.stem}-{_key(source)}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -61,18 +58,25 @@ def load_dataset(
     reward_method: str | None = None,
     cache_dir: str | Path | None = None,
     methods: Iterable[str] | None = None,
+    flags: tuple[str, str, str] = FLAGS,
 ) -> Dataset:
     """Dataset of `a:b` data files with their `a:b` image folders and `a:b` reward methods (counts must agree).
 
     Columns: id (str), image (list of absolute paths), problem (str with `<image>` marks), solution (str),
     accu_reward_method (str), the optional ones of `overlay.data.rows`, source (`file:line`). `methods` are the reward
-    methods that exist. Raises DataError.
+    methods that exist; `flags`: what the user named files, folders and methods by. Raises DataError.
     """
     files, folders = split_paths(data_file_paths), split_paths(image_folders)
     chosen = split_paths(reward_method) if reward_method else ["default"] * len(files)
-    for flag, values in (("--image_folders", folders), ("--reward_method", chosen)):
+    for flag, values in zip(flags[1:], (folders, chosen), strict=True):
         if len(values) != len(files):
             raise DataError(f"{len(files)} data files but {len(values)} in {flag}; give one for each, separated by ':'")
+    for file in files:
+        if not os.path.isfile(file):
+            raise DataError(f"{file}: no such data file ({flags[0]})")
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise DataError(f"{folder}: no such image folder ({flags[1]})")
     known = None if methods is None else tuple(sorted(methods))
     sources = [Source(Path(f), d, m, known) for f, d, m in zip(files, folders, chosen, strict=True)]
     return concatenate_datasets([load_file(source, cache_dir) for source in sources])

@@ -11,12 +11,14 @@ from typing import Any
 from datasets import Dataset
 
 from overlay.data.budget import fit
-from overlay.data.dataset import load_dataset
+from overlay.data.dataset import FLAGS, load_dataset
 from overlay.data.examples import as_rows
 from overlay.data.lengths import check_sizes
 from overlay.data.templates import style_of_rows
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
+
+HELD_OUT_FLAGS = "--eval_data_file_paths", "--eval_image_folders", "--eval_reward_method"
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,17 @@ def prepare(
 
     Raises DataError or SettingError.
     """
+    if training.eval_strategy != "no" and not held_out_files(args) and not args.val_split_ratio:
+        asked = getattr(training.eval_strategy, "value", training.eval_strategy)
+        raise SettingError(
+            f"--eval_strategy {asked}: there are no held-out rows: --eval_data_file_paths or --val_split_ratio"
+        )
     files = {"train": (args.data_file_paths, args.image_folders, args.reward_method)}
+    named: dict[str, tuple[str, str, str]] = {"train": FLAGS, "held_out": HELD_OUT_FLAGS}
     held_out = held_out_files(args)
     if held_out and training.eval_strategy != "no":
         files["held_out"] = held_out
-    rows = {name: load_dataset(*paths, args.arrow_cache_dir, methods) for name, paths in files.items()}
+    rows = {name: load_dataset(*paths, args.arrow_cache_dir, methods, named[name]) for name, paths in files.items()}
     used = frozenset(name for part in rows.values() for name in part.unique("accu_reward_method")) if methods else ()
     if training.max_prompt_length:
         limit = training.max_prompt_length, args.overlong, training.process_index

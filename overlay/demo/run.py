@@ -8,29 +8,33 @@ when the held-out score did not rise.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from transformers import AutoModelForImageTextToText
 
 from data_prep.convert import convert
+from overlay.checks import at_least, writable_folder
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import size_of
 from overlay.demo import tiny_model
 from overlay.demo.difference import difference
 from overlay.demo.report import write_report
 from overlay.demo.warm_start import STYLE, reasoned_answer, warm_start
-from overlay.errors import Arguments, RunStopped, command
+from overlay.errors import Arguments, RunStopped, Stopped, command
 from overlay.evaluate import baselines
 from overlay.metrics.flags import RULE, Metric, gold_action, measure
 from overlay.metrics.rules.step import Screen
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
+from overlay.nodes.facts import commit
 from overlay.patching.submodule import Submodule
 from overlay.prompt.style_file import read_style, write_style
 from overlay.prompt.template import load_template
@@ -45,6 +49,7 @@ PROGRAMS = {
     "vlm-r1": [str(UPSTREAM / "src/open_r1/grpo_jsonl.py"), "--dataset_name", "none", "--torch_dtype", "float32"],
 }
 RANDOM_DRAWS = 50
+MADE = "made.json"  # in the folder of a seed whose run is whole
 # glibc gives every freed tensor back to the kernel and faults it in again; keeping it saves a fifth of a step here.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
 
@@ -75,8 +80,13 @@ def warm_model(out: Path, rows: Dataset, steps: int) -> Path:
 
 
 def train(out: Path, model: Path, seed: int, steps: int, backend: str) -> Path:
-    """One GRPO run through the trainer's command line; returns its output folder."""
+    """One GRPO run through the trainer's command line; returns its output folder. A run that is there already, of the
+    same model, steps, backend and commit, is taken as it is."""
     folder = out / f"seed-{seed}"
+    made = {"model": model.name, "steps": steps, "backend": backend, "commit": commit(ROOT)}
+    if made["commit"].isalnum() and done(folder) == made:
+        print(f"GRPO, seed {seed}: {folder} is there already", file=sys.stderr)
+        return folder
     shutil.rmtree(folder, ignore_errors=True)
     line = [
         sys.executable, *PROGRAMS[backend],
@@ -92,10 +102,19 @@ def train(out: Path, model: Path, seed: int, steps: int, backend: str) -> Path:
         "--report_to", "tensorboard", "--use_cpu", "--bf16", "false",
     ]  # fmt: skip
     path = os.pathsep.join([str(UPSTREAM / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([str(part) for part in line], env=os.environ | {"PYTHONPATH": path})
-    if done.returncode:
-        raise RunStopped(f"training with seed {seed} ended with status {done.returncode}; its reason stands above")
+    ended = subprocess.run([str(part) for part in line], env=os.environ | {"PYTHONPATH": path})
+    if ended.returncode:
+        raise RunStopped(f"training with seed {seed} ended with status {ended.returncode}; its reason stands above")
+    (folder / MADE).write_text(json.dumps(made) + "\n", encoding="utf-8")  # last: the run is whole
     return folder
+
+
+def done(folder: Path) -> dict[str, Any] | None:
+    """What a whole run's folder was made of, None for any other."""
+    try:
+        return json.loads((folder / MADE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def answered(folder: Path, rows: Dataset, name: str) -> tuple[list[str], dict[str, Metric]]:
@@ -146,19 +165,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=40, help="GRPO steps of each seed")
     parser.add_argument("--warm-steps", type=int, default=140, help="supervised steps before")
     args = parser.parse_args(argv)
+    at_least(args, seeds=1, steps=1, warm_steps=1)
+    writable_folder(args.out)
     started = time.monotonic()
     if args.backend == "vlm-r1":
         print(Submodule().apply(), file=sys.stderr)
-    args.out.mkdir(parents=True, exist_ok=True)
     rows, heldout = make_rows(args.out, "train"), make_rows(args.out, "heldout")
     model = warm_model(args.out, rows, args.warm_steps)
     before_answers, before = answered(model, heldout, "before")
     seeds = []
-    for seed in range(args.seeds):
-        print(f"GRPO, seed {seed} ({seed + 1} of {args.seeds})", file=sys.stderr)
-        folder = train(args.out, model, seed, args.steps, args.backend)
-        answers, after = answered(folder, heldout, f"seed {seed}")
-        seeds.append({"seed": seed, "answers": answers, "after": after, "curve": reward_curve(folder)})
+    try:
+        for seed in range(args.seeds):
+            print(f"GRPO, seed {seed} ({seed + 1} of {args.seeds})", file=sys.stderr)
+            folder = train(args.out, model, seed, args.steps, args.backend)
+            answers, after = answered(folder, heldout, f"seed {seed}")
+            seeds.append({"seed": seed, "answers": answers, "after": after, "curve": reward_curve(folder)})
+    except KeyboardInterrupt as stop:
+        whole = sum(done(args.out / f"seed-{seed}") is not None for seed in range(args.seeds))
+        raise Stopped(f"stopped; {whole} of {args.seeds} seeds are trained: start again to go on") from stop
     rises = {
         name: difference([run["after"][name].value - before[name].value for run in seeds])
         for name in ("step_success_rate", "mean_reward")

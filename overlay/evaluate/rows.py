@@ -21,6 +21,7 @@ from overlay.metrics.rules.step import rows_screen
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import step_input
 
+FLAGS = "--data", "--images", "a reward method"
 KEPT = ("prompt", "solution", "coordinate_scale", "screen_size", "image_path", "problem", "source")
 
 
@@ -47,7 +48,7 @@ def shown_to_the_model(row: dict[str, Any], style: PromptStyle) -> dict[str, Any
 
 def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | None = None) -> Asked:
     """The rows of `args.data`, the first `args.limit` that the protocol asks. Raises DataError."""
-    dataset, asked = load_dataset(args.data, args.images), Asked([], Counter())
+    dataset, asked = load_dataset(args.data, args.images, flags=FLAGS), Asked([], Counter())
     tasks = Tasks(args.data, args.images)
     for row in each_row(dataset):
         try:

@@ -31,8 +31,9 @@ from overlay.evaluate.tables import check_judged, read_table, summary
 from overlay.metrics.flags import ruled
 from overlay.metrics.intervals import Score, episodes
 from overlay.metrics.rules import RULE, RULES
-from overlay.serve.client import Client, asking, settings_of
-from overlay.serve.server import server_of
+from overlay.prompt.style import PromptStyle
+from overlay.serve.client import Client, asking, check_asking, settings_of
+from overlay.serve.server import check_model, server_of
 from overlay.serve.style import check_seen, folder_of, of_rows, style_flags, style_of
 
 METRICS = "metrics.json"
@@ -69,19 +70,27 @@ def finish(
     print(f"{out / 'report.html'}")
 
 
-async def evaluate(args: argparse.Namespace, url: str) -> None:
-    """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
+def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
+    """The style and the rows to ask. All that can be refused is, before a server is started or asked."""
+    check_asking(args)
+    if args.model:
+        check_model(args.model)
     for folder in args.compare:
-        read_table(folder, args.rule)  # refused before hours of answers, not after
+        read_table(folder, args.rule)
     writable_folder(args.out)
     style, told = style_of(args)
     check_seen(style, args.model)
-    asked, folder = rows_of(args, style, PROTOCOLS.get(args.protocol)), folder_of(args)
-    rows = asked.rows
-    if not rows:
+    asked = rows_of(args, style, PROTOCOLS.get(args.protocol))
+    if not asked.rows:
         raise DataError(f"{args.data}: no row to ask: {', '.join(asked.left_out)}")
     check_judged(asked, args.rule)
-    print(told + of_rows(style, (row["told"]["problem"] for row in rows)), file=sys.stderr)
+    print(told + of_rows(style, (row["told"]["problem"] for row in asked.rows)), file=sys.stderr)
+    return style, asked
+
+
+async def evaluate(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
+    """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
+    rows, folder = asked.rows, folder_of(args)
     digest = weights_digest(folder) if folder else None
     async with Client(settings_of(args, url)) as client:
         chosen = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}
@@ -139,8 +148,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     at_least(args, concurrency=1, limit=0)
     args.rule = args.rule or (PROTOCOLS[args.protocol].rule if args.protocol else RULE)
+    style, asked = prepare(args)
     with server_of(args) as url:
-        asyncio.run(evaluate(args, url))
+        asyncio.run(evaluate(args, url, style, asked))
     return 0
 
 

@@ -37,8 +37,8 @@ from overlay.live.miniwob.environment import PAGES as MINIWOB
 from overlay.live.phone.environment import PAGES as PHONE
 from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
-from overlay.serve.client import Client, asking, settings_of
-from overlay.serve.server import server_of
+from overlay.serve.client import Client, asking, check_asking, settings_of
+from overlay.serve.server import check_model, server_of
 from overlay.serve.style import check_seen, style_flags, style_of
 
 PAGES: dict[str, Pages] = {"miniwob": MINIWOB, "phone": PHONE}
@@ -173,11 +173,17 @@ def main(argv: list[str] | None = None) -> int:
     style_flags(parser)
     args = parser.parse_args(argv)
     known = PAGES[args.pages].tasks
-    args.tasks = args.tasks or list(known)
+    if args.tasks is None:
+        args.tasks = list(known)
+    if not args.tasks:
+        raise SettingError("--tasks: name at least one, or leave the flag out for all")
     unknown = [task for task in args.tasks if task not in known]
     if unknown:
         raise SettingError(f"--tasks {' '.join(unknown)}: unknown (known: {', '.join(known)})")
     at_least(args, episodes=1, extra=0, workers=1)
+    check_asking(args)
+    if args.model:
+        check_model(args.model)
     style, told = style_of(args)
     check_seen(style, args.model)
     chromium.check()

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import PretrainedConfig, dynamic_module_utils
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.utils import is_flash_attn_2_available
 
 from overlay.errors import SettingError
 
@@ -28,10 +29,18 @@ def config_of(model: str) -> dict[str, Any]:
     try:
         config, _ = PretrainedConfig.get_config_dict(model)
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingError(f"{FLAG} {model}: {(str(error) or 'no config').splitlines()[0]}") from error
+        said = (str(error) or "no config").splitlines()[0]
+        nowhere = "" if folder.is_dir() or model.startswith("/") else "no such folder, nor a model of the hub: "
+        raise SettingError(f"{FLAG} {model}: {nowhere}{said}") from error
     if not config.get("model_type"):
         raise SettingError(f"{FLAG} {model}: no model (config.json with a model_type is missing)")
     return config
+
+
+def check_attention(name: str | None) -> None:
+    """SettingError for an attention implementation whose package is not installed."""
+    if name and name.startswith("flash_attention") and not is_flash_attn_2_available():
+        raise SettingError(f"--attn_implementation {name}: flash-attn is not installed: take sdpa (ATTENTION=sdpa)")
 
 
 def check_model(model: str, trusted: bool, own_code: bool = False) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from transformers import AutoProcessor, ProcessorMixin
 
+from overlay.action.space import LEAST_PIXELS
+from overlay.checks import at_least
 from overlay.errors import Arguments, SettingError, command
 from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
 
@@ -95,6 +97,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--min_pixels", type=int)
     parser.add_argument("--max_pixels", type=int)
     args = parser.parse_args(argv)
+    at_least(args, min_pixels=1, max_pixels=LEAST_PIXELS)
+    if not (args.model / "config.json").is_file():
+        raise SettingError(f"{args.model}: no model folder (config.json is missing)")
+    if args.out.exists():
+        raise SettingError(f"{args.out} is there already; choose another folder")
     write_limited(args.model, args.out, args.min_pixels, args.max_pixels)
     return 0
 

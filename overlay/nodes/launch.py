@@ -46,6 +46,8 @@ def run(line: list[str], ended: Path) -> int:
     """torchrun's status. Signals that end a job reach it, SIGKILL too, as SIGTERM; a terminal's Ctrl-C reaches it
     without us."""
     libc = ctypes.CDLL(None)
+    if Path(line[0]).name == "torchrun":
+        line = [sys.executable, "-m", "overlay.nodes.torchrun", *line[1:]]
     process = subprocess.Popen(
         line, env=os.environ | {ENDED: str(ended)}, preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     )

@@ -4,6 +4,7 @@ import math
 from argparse import Namespace
 from dataclasses import dataclass, replace
 
+from overlay.action.space import LEAST_PIXELS
 from overlay.data.dataset import load_dataset
 from overlay.data.lengths import prompt_lengths
 from overlay.data.splits import check_enough, prompts_of_a_step
@@ -14,7 +15,6 @@ from overlay.model.sizes import Sizes, sizes_of
 from overlay.training.style import style_of_run
 
 MEASURED = 400  # rows, spread over all
-LEAST_PIXELS = 3136
 
 
 @dataclass(frozen=True)

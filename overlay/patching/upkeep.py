@@ -128,8 +128,8 @@ def upstream_move(submodule: Submodule, name: str | None) -> str:
     The patches are written anew, the work tree is that commit with the series, the gitlink is staged; nothing is
     committed. PatchError names the first patch and the file that do not merge.
     """
-    if not name:
-        raise Refused("TO=<commit>: a full hash, a branch or a tag of upstream")
+    if not name or name.startswith("-"):
+        raise Refused(f"TO={name or '<commit>'}: a full hash, a branch or a tag of upstream")
     submodule.initialise()
     git, patches = submodule.git, submodule.patches
     target = _fetched(submodule, name)

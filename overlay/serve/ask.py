@@ -23,13 +23,13 @@ from overlay.action.completion import split, whole_text
 from overlay.action.space import Scale, rescale
 from overlay.chat import NoAnswer
 from overlay.checks import at_least, writable_file
-from overlay.data.images import scale_of
+from overlay.data.images import scale_of, size_of
 from overlay.data.rows import RowError, parse_row
 from overlay.errors import Arguments, ServerFailed, SettingError, command
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
-from overlay.serve.client import Answer, Client, asking, settings_of
+from overlay.serve.client import Answer, Client, asking, check_asking, settings_of
 from overlay.serve.style import of_rows, style_flags, style_of
 
 
@@ -47,6 +47,8 @@ def question_of_task(record: Any, style: PromptStyle) -> tuple[str, list[str]]:
 
 def question_of_row(file: Path, index: int) -> tuple[str, list[str], str]:
     """(question with marks, image paths as written, gold) of row `index`, from 0, of a data file."""
+    if not file.is_file():
+        raise SettingError(f"--data {file}: no such file")
     with open(file, "rb") as lines:
         rows = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
         found = next(islice(rows, index, None), None)
@@ -84,6 +86,8 @@ def describe(answer: Answer, scale: Scale) -> str:
 async def run(args: argparse.Namespace) -> None:
     """Ask one question, print the answer and draw it. Raises SettingError, DataError, ServerFailed."""
     if args.task:
+        if not args.task.is_file():
+            raise SettingError(f"--task {args.task}: no such file")
         try:
             record = json.loads(args.task.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
@@ -95,6 +99,8 @@ async def run(args: argparse.Namespace) -> None:
         style, told = style_of(args)
         told += of_rows(style, [question])
     paths = [os.path.join(args.images, name) for name in names]
+    for path in paths:
+        size_of(path, "--images")  # before anyone is asked
     async with Client(settings_of(args, args.url)) as client:
         try:
             answer = await client.ask(style.messages(question, len(paths)), paths)
@@ -127,6 +133,9 @@ def main(argv: list[str] | None = None) -> int:
     if not args.task and not args.data:
         raise SettingError("give a data file (--data, make infer DATA=) or a step file (--task, TASK=)")
     at_least(args, index=0)
+    check_asking(args)
+    if not os.path.isdir(args.images):
+        raise SettingError(f"--images {args.images}: no such folder")
     if args.out.suffix.lower() not in Image.registered_extensions():
         raise SettingError(f"--out {args.out}: a picture's name, such as answer.png")
     writable_file(args.out)

@@ -14,7 +14,7 @@ from typing import Any
 
 from overlay.action.action import ACTION_NAMES, Action, parse_action
 from overlay.action.completion import THINK_FIELDS, split
-from overlay.chat import UNREACHED, Chat, NoAnswer
+from overlay.chat import UNREACHED, Chat, NoAnswer, check_url
 from overlay.checks import at_least
 from overlay.data.images import read_png_or_jpeg
 from overlay.errors import DataError, SettingError
@@ -170,9 +170,20 @@ def asking(parser: argparse.ArgumentParser, or_folder: bool = False) -> None:
     parser.add_argument("--structured", action="store_true", help="sample by the answer's grammar (vLLM)")
 
 
+def check_asking(args: argparse.Namespace) -> None:
+    """SettingError for flags of `asking` that no server can be asked with, or that say two things. To be called before
+    one is started."""
+    at_least(args, max_tokens=1, temperature=0, timeout=0.001, retries=0)
+    model = getattr(args, "model", None)
+    if "model" in args and bool(model) == bool(args.url):
+        raise SettingError("give either --model (a folder) or --url (a server)")
+    if args.url:
+        check_url(args.url)
+
+
 def settings_of(args: argparse.Namespace, url: str) -> Settings:
     """The settings of `asking`'s flags. Raises SettingError."""
-    at_least(args, max_tokens=1, temperature=0, timeout=0.001, retries=0)
+    check_asking(args)
     return Settings(
         url, args.name, args.max_tokens, args.temperature, args.timeout, args.retries, structured=args.structured
     )

@@ -81,10 +81,10 @@ def check(model: Path, host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise SettingError(
-                f"port {port} on {host}: {getattr(error, 'strerror', error)}: choose another PORT"
-            ) from error
+        except OverflowError as error:
+            raise SettingError(f"port {port}: ports are numbers up to 65535 (PORT=)") from error
+        except OSError as error:
+            raise SettingError(f"port {port} on {host}: {error.strerror}: choose another PORT") from error
 
 
 def vllm_command(model: Path, host: str, port: int, gpus: int, images: int = IMAGES) -> list[str]:
@@ -158,9 +158,7 @@ def served(model: Path, log: Path, limit: float = START_LIMIT) -> Iterator[str]:
 @contextmanager
 def server_of(args: argparse.Namespace) -> Iterator[str]:
     """URL of `--url`, or of a server for the folder `--model` that lasts as long as this, as `--name` then; for the
-    flags of `client.asking` with `--out`. Raises SettingError unless just one of them is given."""
-    if bool(args.model) == bool(args.url):
-        raise SettingError("give either --model (a folder) or --url (a server)")
+    flags of `client.asking` with `--out`, which `client.check_asking` has seen. Raises SettingError."""
     if args.url:
         yield args.url
         return
@@ -181,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=IMAGES, help="most of a prompt; vLLM refuses more with 400")
     parser.add_argument("--unchecked", action="store_true", help="leave the first prompt's tokens uncounted")
     args = parser.parse_args(argv)
-    at_least(args, port=1)
+    at_least(args, port=1, images=1)
     check(args.model, args.host, args.port)
     line = command_line(args.model, args.host, args.port, args.backend, args.images)
     if not Path(line[0]).is_file():

@@ -69,6 +69,8 @@ class Checkpoints:
             asked = last_checkpoint(self.args.output_dir) or self.args.resume_from_checkpoint
         self.resumed_from = str(asked) if asked else None
         if self.resumed_from:
+            if not Path(self.resumed_from).is_dir():
+                raise SettingError(f"--resume_from_checkpoint {self.resumed_from}: no such folder")
             file = Path(self.resumed_from) / PARTS
             states = json.loads(file.read_text()) if file.is_file() else {}
             for name, state in states.items():

@@ -65,10 +65,12 @@ def started() -> dict[str, Any]:
 
 
 class RunRecord:
-    """`run.json` of an output folder. `writes`: this process keeps it."""
+    """`run.json` of an output folder. `writes`: this process keeps it; `files`: the data, for people."""
 
-    def __init__(self, output_dir: str, settings: dict[str, Any], writes: bool):
+    def __init__(self, output_dir: str, settings: dict[str, Any], writes: bool, files: str = ""):
         self.folder, self.settings, self.writes = Path(output_dir), settings, writes
+        self.files = [Path(file).name for file in files.split(":") if file]
+        self.rows: dict[str, int] = {}
         self.started: dict[str, Any] | None = started()
 
     @property
@@ -112,6 +114,8 @@ class RunRecord:
         aside, starts = self.file.with_suffix(".tmp"), self._starts()
         if self.started:
             starts, self.started = [*starts, self.started], None
-        text = json.dumps({"finished": finished, "settings": self.settings, "starts": starts}, indent=1)
+        content = {"finished": finished, "settings": self.settings, "files": self.files, "rows": self.rows}
+        content["starts"] = starts
+        text = json.dumps(content, indent=1)
         aside.write_text(text + "\n", encoding="utf-8")
         aside.replace(self.file)

@@ -189,4 +189,4 @@ def test_make_data(task_tree, tmp_path):
 
 def test_a_folder_as_out_is_refused_before_the_work(task_tree, tmp_path, capsys):
     assert main([str(task_tree), "--out", str(tmp_path)]) == 2
-    assert f"data: {tmp_path} is a folder: name a file in it" in capsys.readouterr().err
+    assert f"data: --out {tmp_path}: is a folder: give a file" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def test_tasks_of_two_files_are_apart(tmp_path):
     figures = summary(found, [action("wait")] * 12)
     assert (figures["tasks"], figures["metrics"]["task_success_rate"]["n"]) == (6, 6)
     assert len({each["task"] for each in asked(":".join(files), ":".join(folders), limit=8).rows}) == 4
-    with pytest.raises(DataError, match="2 data files but 1 in --image_folders"):
+    with pytest.raises(DataError, match="2 data files but 1 in --images"):
         asked(":".join(files), folders[0])
 
 

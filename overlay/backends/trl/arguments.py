@@ -10,7 +10,10 @@ from typing import Any
 from trl import GRPOConfig, ModelConfig
 
 from overlay.errors import SettingError
-from overlay.settings import DataArguments, JudgeArguments, TrainerOptions
+from overlay.settings import DataArguments, JudgeArguments, TrainerOptions, one_of
+
+# TRL looks at the name in the middle of the first step (grpo_trainer.py, _compute_loss).
+LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 
 
 @dataclass
@@ -37,6 +40,8 @@ class TrainArguments(TrainerOptions, GRPOConfig):
 
     def __post_init__(self) -> None:
         self.check()
+        one_of("loss_type", self.loss_type, LOSSES)
+        one_of("importance_sampling_level", self.importance_sampling_level, ("token", "sequence"))
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         per_step = self.per_device_train_batch_size * processes
         accumulated = self.steps_per_generation or self.gradient_accumulation_steps

@@ -19,8 +19,8 @@ from trl import TrlParser, get_peft_config, get_quantization_config
 from overlay.backends.trl.arguments import ARGUMENTS, ModelArguments, TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
 from overlay.data.splits import prepare
-from overlay.errors import SettingError, command
-from overlay.model.folder import check_model
+from overlay.errors import SettingError, command, refused_as_settings
+from overlay.model.folder import check_attention, check_model
 from overlay.model.processor import training_processor
 from overlay.model.vision import VISION
 from overlay.refused import refuse
@@ -28,6 +28,7 @@ from overlay.rewards import REWARDS, bound
 from overlay.rewards.accuracy import METHODS
 from overlay.rewards.judge.client import Judge
 from overlay.settings import DataArguments, JudgeArguments
+from overlay.training.command_line import one_line
 from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
 from overlay.training.stopped import not_again
@@ -89,6 +90,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
                 "prompts that are trained on; leave it on"
             )
     check_model(name, args.trust_remote_code)
+    check_attention(model.attn_implementation)
     if args.cast_lm_head_to_fp32 and _tied(name, args.trust_remote_code):  # TRL looks where text models have the other
         raise SettingError(
             f"--cast_lm_head_to_fp32 true: TRL cannot where the output layer is the embedding's, as in {name}"
@@ -98,7 +100,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     methods = METHODS if "accuracy" in data.reward_funcs else None
     first = args.process_index == 0
     splits = prepare(data, args, style_of_run(data, name, says=first), processor, methods)
-    record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), first)
+    record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), first, data.data_file_paths)
     record.check(data.resume_changed)
     asked = judge_for(judge, splits.methods)
     if args.use_vllm:
@@ -109,21 +111,22 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype,
     }
-    trainer = GuiGRPOTrainer(
-        model=name,
-        args=args,
-        reward_funcs=select_rewards(data.reward_funcs, asked, args.click_reward),
-        train_dataset=splits.train,
-        eval_dataset=splits.held_out,
-        processing_class=processor(),
-        peft_config=adapter_config(model),
-        quantization_config=get_quantization_config(model),
-        freeze_vision_modules=model.freeze_vision_modules,
-        options=args,
-        judge=asked,
-        record_of_run=record,
-        style=splits.style,
-    )
+    with refused_as_settings(ValueError, ImportError):
+        trainer = GuiGRPOTrainer(
+            model=name,
+            args=args,
+            reward_funcs=select_rewards(data.reward_funcs, asked, args.click_reward),
+            train_dataset=splits.train,
+            eval_dataset=splits.held_out,
+            processing_class=processor(),
+            peft_config=adapter_config(model),
+            quantization_config=get_quantization_config(model),
+            freeze_vision_modules=model.freeze_vision_modules,
+            options=args,
+            judge=asked,
+            record_of_run=record,
+            style=splits.style,
+        )
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model(args.output_dir)
     trainer.save_state()
@@ -133,7 +136,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
 @command("train", FileNotFoundError, UnpicklingError)
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and train; impossible settings and bad data give one line and status 2."""
-    train(*TrlParser(ARGUMENTS).parse_args_and_config(argv))
+    train(*one_line(TrlParser)(ARGUMENTS).parse_args_and_config(argv))
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from overlay.errors import SettingError, foreign_script
+from overlay.errors import SettingError, foreign_script, refused_as_settings
 
 
 def by_model_type(get_vlm_module: Callable[[str], type]) -> Callable[[str], type]:
@@ -22,9 +22,11 @@ def parser(upstream: type, *arguments: type) -> Any:
     """Upstream's parser of its three argument classes (script, trainer, model), with the flags of this project and
     `--torch_dtype`, and a prompt budget only when one is asked for."""
     from overlay.backends.vlm_r1 import script
+    from overlay.training.command_line import one_line
 
     own, trainer, model = arguments
-    return script.without_prompt_budget(upstream((script_arguments(own), trainer, script.model_arguments(model))))
+    kind = script.ends_in_one_line(one_line(upstream))
+    return script.without_prompt_budget(kind((script_arguments(own), trainer, script.model_arguments(model))))
 
 
 def prepare(script_args: Any, question_template: str, training_args: Any, model_args: Any) -> tuple[Any, Callable]:
@@ -36,7 +38,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     `--task_type gui` places images at their marks; the other types use upstream's template, images first.
     """
     from overlay.data.splits import prepare as rows_of
-    from overlay.model.folder import check_model, config_of
+    from overlay.model.folder import check_attention, check_model, config_of
     from overlay.model.processor import training_processor
     from overlay.refused import refuse
     from overlay.rewards.accuracy import METHODS
@@ -54,6 +56,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         name, trusted = model_args.model_name_or_path, model_args.trust_remote_code
         own_code = "internvl" in config_of(name)["model_type"].lower()  # upstream's module asks for it
         check_model(name, trusted, own_code)
+        check_attention(model_args.attn_implementation)
         check_ahead(script_args.generate_ahead, training_args.use_vllm, script_args.vllm_mode)
         if training_args.use_vllm:
             check_installed()
@@ -67,7 +70,8 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         if training_args.use_vllm:
             check_pixels(name, processor())
         splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
-        record = RunRecord(training_args.output_dir, settings_of(script_args, training_args, model_args), own)
+        settings = settings_of(script_args, training_args, model_args)
+        record = RunRecord(training_args.output_dir, settings, own, script_args.data_file_paths)
         record.check(script_args.resume_changed)
         judge = judge_for(script_args, splits.methods)
     script_args.val_split_ratio = 0.0
@@ -86,7 +90,7 @@ def trainer_maker(script_args: Any, model_args: Any, splits: Any, judge: Any, re
         settings["torch_dtype"] = model_args.torch_dtype  # the script drops what was asked for
         own = settings["args"].model_init_kwargs or {}
         settings["args"].model_init_kwargs = own | {"trust_remote_code": model_args.trust_remote_code}
-        with foreign_script(UnpicklingError):
+        with foreign_script(UnpicklingError), refused_as_settings(ValueError, ImportError):
             trainer = GuiVLMGRPOTrainer(
                 reward_funcs=bound(reward_funcs, judge, script_args.click_reward), options=script_args, judge=judge,
                 record_of_run=record, style=splits.style, **settings,

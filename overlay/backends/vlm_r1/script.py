@@ -47,6 +47,17 @@ def model_arguments(upstream: type) -> type:
     return ModelArguments
 
 
+def ends_in_one_line(parser: type) -> type:
+    """A parser class whose errors of the user's end the script with one line."""
+
+    class Parser(parser):
+        def parse_args_and_config(self, *args: Any, **options: Any) -> Any:
+            with foreign_script():
+                return super().parse_args_and_config(*args, **options)
+
+    return Parser
+
+
 def without_prompt_budget(parser: Any) -> Any:
     """Upstream's parser, with no prompt budget unless one is asked for.
 
