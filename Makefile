@@ -133,6 +133,12 @@ merge: $(VENV)/.ready ## Merge a LoRA adapter into its base model: ADAPTER= OUT=
 	$(call need,OUT,folder to write)
 	$(PY) -m overlay.model.adapter "$(ADAPTER)" "$(OUT)"
 
+.PHONY: export
+export: $(VENV)/.ready ## A run as a folder for vLLM, transformers and the hub, with a model card: RUN= OUT= [DTYPE=bfloat16 SCORES=runs/eval]
+	$(call need,RUN,training output folder)
+	$(call need,OUT,folder to write)
+	$(PY) -m overlay.evaluate.export "$(RUN)" "$(OUT)" $(if $(DTYPE),--dtype $(DTYPE)) $(if $(SCORES),--scores $(SCORES))
+
 .PHONY: rollouts
 rollouts: $(VENV)/.ready ## Page of a run's sampled completions with their rewards: RUN= [LAST=300]
 	$(call need,RUN,training output folder)

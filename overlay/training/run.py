@@ -13,6 +13,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import write_style
 from overlay.training import stopped
 from overlay.training.buffer import Buffer
+from overlay.training.card import write_card
 from overlay.training.checkpoints import Checkpoints, readable
 from overlay.training.heartbeat import Beats, Heartbeat
 from overlay.training.identity import RunRecord
@@ -46,6 +47,8 @@ class Run(Base):
             with readable(start):
                 self.buffer.load(Path(start))
         if self.record_of_run is not None:
+            sets = {"trained on": self.train_dataset, "held out": self.eval_dataset}
+            self.record_of_run.rows = {name: len(rows) for name, rows in sets.items() if rows is not None}
             self.record_of_run.keep()
         if self.args.process_index == 0:
             stopped.forget(self.args.output_dir)
@@ -106,11 +109,18 @@ class Run(Base):
             self.write_style(Path(output_dir or self.args.output_dir))
         if self._ended and not _internal_call and self.record_of_run is not None:
             self.record_of_run.keep(finished=self.state.global_step)
+            self.write_style(Path(output_dir or self.args.output_dir))  # the card says that it is finished
 
     def write_style(self, folder: Path) -> None:
-        """Say in a model's folder how it was asked; one process for each folder."""
-        if self.style is not None and self.args.should_save:
+        """Say in a model's folder how it was asked, and what it is; one process for each folder."""
+        if not self.args.should_save:
+            return
+        if self.style is not None:
             write_style(self.style, folder)
+        write_card(folder)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """The base's says less, and what it says may be wrong; `write_card` writes ours."""
 
     def _refuse(self, what: str, value: torch.Tensor) -> None:
         refuse(what, value, self._rows, self.state.global_step, self.args.output_dir, self.args.process_index)
