@@ -1,0 +1,114 @@
+"""Ctrl-C at several moments: one line, status 130, and what was there before is there still."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from overlay.demo import run as demo
+from overlay.errors import RunStopped
+from tests.conftest import step_record, write_step
+from tests.stock import ROOT, TASKS
+
+pytestmark = pytest.mark.integration
+
+
+def interrupted(command, ready, **options):
+    """(status, standard error) of a command that Ctrl-C reaches, with all its processes, when `ready(process)` is."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *map(str, command)], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        text=True, start_new_session=True, **options,
+    )  # fmt: skip
+    ready(process)
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert "Traceback" not in told
+    return process.returncode, told.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A tree of 8,000 steps that link to one screen."""
+    root = tmp_path_factory.mktemp("many")
+    screen = next((TASKS / "train").rglob("*.png"))
+    for task in range(1, 401):
+        for step in range(1, 21):
+            write_step(root / str(task), step, step_record("back", "", "", "s.png"))
+        os.link(screen, root / str(task) / "s.png") if root.stat().st_dev == screen.stat().st_dev else shutil.copy(
+            screen, root / str(task) / "s.png"
+        )
+    return root
+
+
+@pytest.mark.parametrize(("workers", "delay"), [(1, 0.0), (2, 0.0), (2, 0.4)])
+def test_data_leaves_the_old_rows(workers, delay, many, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    out.write_text("old\n")
+
+    def ready(process):
+        assert process.stderr.read(1)  # the progress bar is there
+        time.sleep(delay)
+
+    line = ["data_prep.convert", many, "--out", out, "--workers", workers, "--image-check", "header"]
+    assert interrupted(line, ready) == (130, "data: stopped")
+    assert out.read_text() == "old\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_infer_leaves_the_old_picture(demo_rows, tmp_path):
+    picture = tmp_path / "answer.png"
+    picture.write_bytes(b"old")
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it takes the question and says nothing
+        port = server.getsockname()[1]
+        line = ["overlay.serve.ask", "--url", f"http://127.0.0.1:{port}/v1", "--name", "m", "--data", demo_rows]
+        line += ["--images", TASKS / "train", "--out", picture]
+        status, told = interrupted(line, lambda process: server.accept())
+    assert (status, told) == (130, "infer: stopped")
+    assert picture.read_bytes() == b"old"
+
+
+def test_the_demo_goes_on_by_seed(tmp_path, monkeypatch, capsys):
+    """A seed whose run is whole is not trained again; one of another model, or cut short, is."""
+    monkeypatch.setattr(demo, "commit", lambda root: "abc123")
+    monkeypatch.setitem(demo.PROGRAMS, "trl", ["-c", "import sys, os; os.makedirs(sys.argv[4], exist_ok=True)"])
+    folder = demo.train(tmp_path, tmp_path / "warm-1", 0, 5, "trl")
+    (folder / "mark").touch()
+    assert demo.train(tmp_path, tmp_path / "warm-1", 0, 5, "trl") == folder
+    assert "is there already" in capsys.readouterr().err
+    assert (folder / "mark").exists()
+    assert demo.done(folder)["model"] == "warm-1"
+    for changed in ({"model": tmp_path / "warm-2"}, {"steps": 6}):
+        (folder / "mark").touch()
+        demo.train(tmp_path, **{"model": tmp_path / "warm-1", "seed": 0, "steps": 5, "backend": "trl"} | changed)
+        assert not (folder / "mark").exists()
+    monkeypatch.setitem(demo.PROGRAMS, "trl", ["-c", "raise SystemExit(3)"])
+    with pytest.raises(RunStopped, match="seed 1 ended with status 3"):
+        demo.train(tmp_path, tmp_path / "warm-1", 1, 5, "trl")
+    assert demo.done(tmp_path / "seed-1") is None
+    monkeypatch.setattr(demo, "commit", lambda root: "abc123+")  # its code has changed, nobody can say how
+    with pytest.raises(RunStopped):
+        demo.train(tmp_path, tmp_path / "warm-1", 0, 6, "trl")
+
+
+def test_the_demo_says_what_is_kept(tmp_path, monkeypatch, capsys):
+    def train(out, model, seed, steps, backend):
+        if seed == 1:
+            raise KeyboardInterrupt
+        folder = out / f"seed-{seed}"
+        folder.mkdir()
+        (folder / demo.MADE).write_text(json.dumps({"steps": steps}))
+        return folder
+
+    monkeypatch.setattr(demo, "train", train)
+    monkeypatch.setattr(demo, "make_rows", lambda out, split: [])
+    monkeypatch.setattr(demo, "warm_model", lambda out, rows, steps: out / "warm")
+    monkeypatch.setattr(demo, "answered", lambda folder, rows, name: ([], {}))
+    monkeypatch.setattr(demo, "reward_curve", lambda folder: [])
+    assert demo.main(["--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == ("demo: stopped; 1 of 3 seeds are trained: start again to go on")
