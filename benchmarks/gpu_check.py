@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from overlay.backends.vlm_r1.logprobs import by_chunks
 from overlay.checks import writable_folder
 from overlay.errors import Arguments, command
 from overlay.model.features import ImageFeatures
 from overlay.model.folder import config_of
+from overlay.model.logprobs import by_chunks
 from overlay.model.packing import IGNORED, Rows, why_not
 from overlay.model.prefill import share_prefill
 from overlay.model.shared_attention import install

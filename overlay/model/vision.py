@@ -22,6 +22,14 @@ def vision_tower(model: torch.nn.Module) -> tuple[Any, Any] | None:
     return None
 
 
+def freeze_vision(model: torch.nn.Module) -> int:
+    """Take the vision tower's parameters (adapters on it too) out of training; returns how many tensors that are."""
+    frozen = [p for name, p in model.named_parameters() if VISION in name.split(".")]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return len(frozen)
+
+
 def take_any_rows(model: Any, processes: int) -> None:
     """Let a model train on rows with and without images, alone or as one of several processes."""
     leave_out_no_images(model)

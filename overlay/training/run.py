@@ -1,5 +1,5 @@
-"""The run that a trainer makes, from where it starts to the model that ends it: what both trainers change of Trainer's
-own loop. `overlay.training.trainer` stands in front of it, the base's trainer behind.
+"""The run that a trainer makes, from where it starts to the model that ends it: what all trainers change of Trainer's
+own loop. `overlay.training.trainer` or `overlay.backends.sft.trainer` stands in front of it, the base's trainer behind.
 """
 
 from functools import partial
@@ -12,22 +12,22 @@ from overlay.errors import RunStopped
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import write_style
 from overlay.training import stopped
-from overlay.training.buffer import Buffer
 from overlay.training.card import write_card
 from overlay.training.checkpoints import Checkpoints, readable
 from overlay.training.heartbeat import Beats, Heartbeat
 from overlay.training.identity import RunRecord
 from overlay.training.log_file import LogFile
-from overlay.training.sampler import Epochs, GroupSampler
 from overlay.training.stop import Stop, close_at_exit, refuse
 from overlay.training.vllm_server import ServerFault
 from overlay.training.weights import load_weights
 
-Base: Any = object  # what stands behind is TRL's trainer or VLM-R1's
+Base: Any = object  # what stands behind is Trainer, TRL's or VLM-R1's
 
 
 class Run(Base):
     """Mixin. `record_of_run`: kept while training; `style`: kept with the weights."""
+
+    _step = 0  # micro-steps so far, where the base counts them: in trainers that generate
 
     def __init__(self, *, record_of_run: RunRecord | None = None, style: PromptStyle | None = None, **kwargs: Any):
         self.heartbeat: Heartbeat | None = None
@@ -35,8 +35,8 @@ class Run(Base):
         self._ended, self._rows, self._whole = False, [], 0
         super().__init__(**kwargs)
         self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
-        self.buffer, self.stop = Buffer(self, self.args.process_index), Stop()
-        self.checkpoints.additions += [self.buffer.save, self.write_style]
+        self.stop = Stop()
+        self.checkpoints.additions.append(self.write_style)
         self.add_callback(self.stop)
         self.add_callback(LogFile(self.args.output_dir))
 
@@ -45,7 +45,7 @@ class Run(Base):
         start = self.checkpoints.start(resume_from_checkpoint, self.is_deepspeed_enabled)
         if start:
             with readable(start):
-                self.buffer.load(Path(start))
+                self.go_on_from(Path(start))
         if self.record_of_run is not None:
             sets = {"trained on": self.train_dataset, "held out": self.eval_dataset}
             self.record_of_run.rows = {name: len(rows) for name, rows in sets.items() if rows is not None}
@@ -77,10 +77,17 @@ class Run(Base):
         if self.heartbeat is not None:
             self.heartbeat.beat(phase)
 
-    def training_step(self, model: torch.nn.Module, inputs: list[dict], *args: Any, **kwargs: Any) -> torch.Tensor:
+    def go_on_from(self, checkpoint: Path) -> None:
+        """Read back what Trainer does not, before it goes on from there."""
+
+    def rows_of(self, inputs: Any) -> list[dict]:
+        """The rows of a micro-batch."""
+        return inputs
+
+    def training_step(self, model: torch.nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The base's step; RunStopped at a loss that is not finite."""
         loss = super().training_step(model, inputs, *args, **kwargs)
-        self._rows.extend(inputs)
+        self._rows.extend(self.rows_of(inputs))
         if self.accelerator.sync_gradients:
             self._whole = self._step
         self._refuse("loss", loss)
@@ -124,11 +131,6 @@ class Run(Base):
 
     def _refuse(self, what: str, value: torch.Tensor) -> None:
         refuse(what, value, self._rows, self.state.global_step, self.args.output_dir, self.args.process_index)
-
-    def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
-        self.order = GroupSampler.like(super()._get_train_sampler())
-        self.add_callback(Epochs(self.order))
-        return self.order
 
     def _get_output_dir(self, trial: Any) -> str:
         return self.checkpoints.folder(super()._get_output_dir(trial))

@@ -8,6 +8,7 @@ known (`adjust`), and where rows carry their images.
 
 import sys
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from overlay.model.vision import take_any_rows
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training.ahead import GenerateAhead, Turn
+from overlay.training.buffer import Buffer
 from overlay.training.judge_watch import JudgeWatch
 from overlay.training.parts import Parts
 from overlay.training.precision import check_precision, keeps_masters
@@ -28,6 +30,7 @@ from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.rollout_file import RolloutFile, records_of
 from overlay.training.run import Run
+from overlay.training.sampler import Epochs, GroupSampler
 from overlay.training.sampler_watch import SamplerWatch, slack_of
 from overlay.training.shared_passes import SharedPasses
 from overlay.training.vllm_agreement import dtype_of
@@ -54,6 +57,8 @@ class GuiTrainer(Run):
         self.ahead: GenerateAhead | None = None
         self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
         super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
+        self.buffer = Buffer(self, self.args.process_index)
+        self.checkpoints.additions.append(self.buffer.save)
         check_precision(self.model, keeps_masters(self))
         for index, model in enumerate(self.reward_funcs):
             if isinstance(model, torch.nn.Module):
@@ -145,6 +150,15 @@ class GuiTrainer(Run):
         if not self.model.training:
             first = self.args.process_index * len(records)
             self.rates.add(records[: not_repeated(self.accelerator.gradient_state, first, len(records))])
+
+    def go_on_from(self, checkpoint: Path) -> None:
+        """The batch in whose middle a checkpoint lies."""
+        self.buffer.load(checkpoint)
+
+    def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
+        self.order = GroupSampler.like(super()._get_train_sampler())
+        self.add_callback(Epochs(self.order))
+        return self.order
 
     # One batch.
 

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
-from overlay.backends.vlm_r1 import logprobs
+from overlay.model import logprobs
 from tests.stock import ZERO3, stock_command
 
 pytestmark = pytest.mark.integration
@@ -88,7 +88,7 @@ def test_parts_under_zero3(upstream, forks, tiny_model_dir, demo_rows, reward_mo
     """Where the output layer's weights are together only during its own call."""
     (tmp_path / "zero3.json").write_text(json.dumps(ZERO3))
     (tmp_path / "small").mkdir()
-    patch = "from overlay.backends.vlm_r1 import logprobs; logprobs.CHUNK = 5"
+    patch = "from overlay.model import logprobs; logprobs.CHUNK = 5"
     (tmp_path / "small" / "sitecustomize.py").write_text(patch)
     for name in ("small", "whole"):
         command, variables = stock_command(

@@ -10,17 +10,9 @@ from trl.data_utils import prepare_multimodal_messages
 from overlay.backends.trl.workarounds import install, install_for_vllm
 from overlay.errors import SettingError
 from overlay.model.packing import IGNORED
-from overlay.model.vision import VISION
+from overlay.model.vision import VISION, freeze_vision
 from overlay.training.advantages import advantages
 from overlay.training.trainer import GuiTrainer
-
-
-def freeze_vision(model: torch.nn.Module) -> int:
-    """Take the vision tower's parameters (adapters on it too) out of training; returns how many tensors that are."""
-    frozen = [p for name, p in model.named_parameters() if VISION in name.split(".")]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    return len(frozen)
 
 
 class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):

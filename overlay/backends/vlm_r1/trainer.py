@@ -5,7 +5,6 @@ loss types.
 Imported by the hook of the patched script, for it needs VLM-R1's package (`open_r1`).
 """
 
-import inspect
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -22,17 +21,16 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from trl.models import prepare_deepspeed
 from trl.trainer.callbacks import SyncRefModelCallback
 
-from overlay.backends.vlm_r1.logprobs import by_chunks, instead_of_logits
 from overlay.backends.vlm_r1.losses import reduce_loss
 from overlay.backends.vlm_r1.module import PROMPT_LENGTH
 from overlay.backends.vlm_r1.repairs import Repaired, enlarge, over_completion
 from overlay.errors import SettingError
-from overlay.model.packing import IGNORED, Rows
 from overlay.model.processor import limit_pixels
 from overlay.settings import VlmTrainerOptions
 from overlay.training.advantages import advantages
 from overlay.training.ends import end_tokens, ended
 from overlay.training.refill import is_dull
+from overlay.training.scores import Scores
 from overlay.training.trainer import GuiTrainer
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "cache_implementation")
@@ -87,6 +85,7 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         # A sampled image token would have no image: processor and model would then disagree on their number.
         tokens = {getattr(config, name) for name in IMAGE_TOKENS if getattr(config, name, None) is not None}
         self.generation_config.suppress_tokens = sorted(tokens) or None
+        self.scores = Scores(self, self.args.temperature)
         self.engine = None
         if self.args.use_vllm:
             from overlay.backends.vlm_r1.engine import Engine
@@ -196,35 +195,7 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         The caller reads the completion's part only, so only its logits are made, and not all of them at once.
         """
         kept, inputs = input_ids.size(1) - prompt_length, over_completion(inputs, input_ids.size(1))
-        before = (prompt_length - 1, 0)
-        if self.shared.takes(inputs):
-            return pad(self._packed_scores(model, self.shared.rows(input_ids, attention_mask, kept, inputs)), before)
-        inputs |= {"input_ids": input_ids, "attention_mask": attention_mask}
-        if "logits_to_keep" in _forward_parameters(self.accelerator.unwrap_model(model)):
-            inputs["logits_to_keep"] = kept + 1
-        return pad(self._scores(model, inputs, input_ids[:, -kept:]), before)
-
-    def _packed_scores(self, model: torch.nn.Module, rows: Rows) -> torch.Tensor:
-        """Log-probabilities (B, C) of the rows' completions, 0 where there is padding."""
-        shape, found = rows.ids.shape, []
-        for part in self.parts.of(model, rows, len(rows.ids)):
-            packed = rows.pack(part)
-            scored = (packed.labels[0, 1:] != IGNORED).nonzero()[:, 0]
-            places = torch.cat([scored, scored.new_zeros(1)])  # the last one's successor is not asked for
-            with self.shared.images(model, packed) as images:
-                given = {**packed.inputs, **images, "logits_to_keep": places}
-                values = self._scores(model, given, packed.labels[:, 1:][:, scored])[0]
-            found.append(packed.spread(values, *shape))
-        return self.parts.whole("log_probs", sum(found[1:], found[0]))
-
-    def _scores(self, model: torch.nn.Module, inputs: dict[str, Any], targets: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities (B, C) of `targets` (B, C), which follow the last tokens but one that are kept."""
-        head = getattr(self.accelerator.unwrap_model(model), "get_output_embeddings", lambda: None)()
-        if head is None:
-            logits = model(**inputs).logits[:, -targets.size(1) - 1 : -1]
-            return by_chunks(lambda part: part, logits, targets, self.args.temperature)
-        with instead_of_logits(head, targets, self.args.temperature):
-            return model(**inputs).logits[..., 0]
+        return pad(self.scores(model, input_ids, attention_mask, kept, inputs), (prompt_length - 1, 0))
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: list[dict[str, Any]], prediction_loss_only: bool, ignore_keys: Any = None
@@ -262,9 +233,3 @@ def print_completions(records: list[dict[str, Any]]) -> None:
         figures = ["none" if score is None else f"{score:.2f}" for score in [*scores, record["advantage"]]]
         table.add_row(Path(record["source"]).name, Text(record["completion"]), *figures)
     Console(width=160).print(table)
-
-
-def _forward_parameters(model: Any) -> set[str]:
-    """Names of the forward arguments of a model, under an adapter if there is one."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return set(inspect.signature(base.forward).parameters)
