@@ -231,7 +231,7 @@ bench: $(VENV)/.ready ## Speed and memory, as ratios against unpatched upstream 
 	$(PY) -m benchmarks.run
 
 .PHONY: gpu-check
-gpu-check: $(VENV)/.ready ## What this machine's GPU makes of a group's pass: exactness, speed, memory [ARGS="--model FOLDER"]
+gpu-check: $(VENV)/.ready ## What this machine's GPUs make of a group's pass: exactness, speed, memory; ZeRO-3 on several [ARGS="--model FOLDER"]
 	$(PY) -m benchmarks.gpu_check $(ARGS)
 
 .PHONY: lint

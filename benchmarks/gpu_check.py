@@ -5,7 +5,8 @@
 On a GPU the model has Qwen2.5-VL-3B's shapes with random weights in bf16, two screens of 1,003,520 pixels, eight
 completions of 150 tokens; --tiny (the default without a GPU) has the shapes of a test. Prints a table and writes
 gpu-check.json. Exactness is told beside what bf16 itself is worth: the ordinary pass of the batch against that of each
-row alone. --model: a folder or hub name with trained weights instead.
+row alone. Where there are several GPUs (or --ranks says so) the packed pass is run under ZeRO-3 too, against one
+process (`benchmarks.gpu_zero3`). --model: a folder or hub name with trained weights instead.
 """
 
 import json
@@ -121,12 +122,14 @@ def ordinary(model: Any, inputs: dict[str, torch.Tensor], kept: int, rows: range
     return scored(logits, ids[:, -kept:]) * mask[:, -kept:]
 
 
-def shared(model: Any, features: ImageFeatures, inputs: dict[str, torch.Tensor], kept: int) -> torch.Tensor:
-    """The same by one packed row."""
+def shared(
+    model: Any, features: ImageFeatures, inputs: dict[str, torch.Tensor], kept: int, engine: Any = None
+) -> torch.Tensor:
+    """The same by one packed row, whose forward is the `engine`'s where there is one."""
     packed = Rows(model, **inputs, kept=kept).pack()
     places = (packed.labels[0, 1:] != IGNORED).nonzero()[:, 0]
     with features.inputs(packed.pixel_values, packed.image_grid_thw) as images:
-        logits = model(**packed.inputs, **images, logits_to_keep=places).logits
+        logits = (engine or model)(**packed.inputs, **images, logits_to_keep=places).logits
     return packed.spread(scored(logits, packed.labels[:, 1:][:, places])[0], len(inputs["input_ids"]), kept)
 
 
@@ -245,7 +248,22 @@ def table(result: dict[str, Any]) -> str:
             f"{f['tokens']:9,.0f} {f['peak_gb']:6.2f} GB"
             for name, f in result[part].items()
         ]
+    if "zero3" in result:
+        from benchmarks import gpu_zero3
+
+        lines.append(gpu_zero3.table(result["zero3"]))
     return "\n".join(lines)
+
+
+def model_and_shapes(name: str | None, small: bool, device: torch.device) -> tuple[Any, dict[str, Any]]:
+    """The model to check on its device, and the shapes of its batch."""
+    with device:
+        if name:
+            model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.bfloat16)
+        else:
+            model = tiny() if small else three_b()
+    real = {"group": GROUP, "completion": COMPLETION, "screens": SCREENS, "text": TEXT, "merged": MERGED}
+    return model.to(device), TINY if small else real
 
 
 @command("gpu-check", OSError, ValueError)
@@ -254,6 +272,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("--model", help="trained weights instead of random ones")
     parser.add_argument("--tiny", action="store_true", help="the shapes of a test")
+    parser.add_argument("--ranks", type=int, help="processes under ZeRO-3; by default as many as GPUs")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu-check"))
     args = parser.parse_args(argv)
     if args.model:
@@ -263,20 +282,20 @@ def main(argv: list[str] | None = None) -> int:
     small = args.tiny or (device.type == "cpu" and not args.model)
     if small and not args.tiny:
         print("no GPU here: tiny shapes, which say that it runs and nothing of speed", file=sys.stderr)
-    with device:
-        if args.model:
-            model = AutoModelForImageTextToText.from_pretrained(args.model, dtype=torch.bfloat16)
-        else:
-            model = tiny() if small else three_b()
-    shapes = TINY if small else {
-        "group": GROUP, "completion": COMPLETION, "screens": SCREENS, "text": TEXT, "merged": MERGED
-    }  # fmt: skip
+    model, shapes = model_and_shapes(args.model, small, device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
     result = {
         "device": name, "torch": torch.__version__, "dtype": str(model.dtype), "shapes": shapes,
         "parameters": model.num_parameters(),
-        **check(model.to(device), shapes),
+        **check(model, shapes),
     }  # fmt: skip
+    del model
+    ranks = args.ranks or torch.cuda.device_count()
+    if ranks > 1:
+        from benchmarks import gpu_zero3
+
+        torch.cuda.empty_cache()
+        result["zero3"] = gpu_zero3.start(ranks, args.model, small, args.out)
     print(table(result))
     (args.out / "gpu-check.json").write_text(json.dumps(result, indent=2))
     print(args.out / "gpu-check.json")

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from benchmarks import gpu_check
 
 
@@ -15,6 +17,19 @@ def test_a_table_and_a_file(tmp_path, capsys):
     passes = result["forward and backward"]
     assert passes["ordinary"]["tokens"] > 2 * passes["packed"]["tokens"]
     assert set(result["generation"]) == {"each prompt anew", "prefilled once"}
+
+
+@pytest.mark.long
+@pytest.mark.integration
+@pytest.mark.slow
+def test_zero3_on_two_processes(tmp_path, capsys):
+    assert gpu_check.main(["--tiny", "--ranks", "2", "--out", str(tmp_path)]) == 0
+    assert "ZeRO-3, 2 processes" in capsys.readouterr().out
+    found = json.loads((tmp_path / "gpu-check.json").read_text())["zero3"]
+    assert found["ranks"] == 2
+    assert found["log_probs_apart"]["largest"] < 0.01
+    assert 0 <= found["gradients_apart"] < 0.02
+    assert found["tokens_per_second"] > 0
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path, capsys):
