@@ -115,6 +115,10 @@ demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debia
 train: $(VENV)/.ready ## Train as run_scripts/run_grpo_gui.sh says (BACKEND=vlm-r1, the default, or trl; PRESET= DRY_RUN=1 ARGS=)
 	BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui.sh $(ARGS)
 
+.PHONY: sft
+sft: $(VENV)/.ready ## Supervised training before it, on the same rows, by the same script: answers, with their thinking (PRESET= DRY_RUN=1 ARGS=)
+	BACKEND=sft bash run_scripts/run_grpo_gui.sh $(ARGS)
+
 .PHONY: estimate
 estimate: $(VENV)/.ready ## What train would take: steps, GPU memory, disk, hours: train's settings [NNODES= GPU_MEMORY= GPU_CHECK= ARGS=]
 	ESTIMATE=1 BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui.sh $(ARGS)

@@ -16,7 +16,8 @@ from overlay.data.images import check_image
 from overlay.data.rows import ANNOTATIONS, RowError, annotations_of
 from overlay.prompt.template import RESERVED, SCREEN_FIELDS
 
-COLUMNS = (*ANNOTATIONS, "group", "aligned")  # optional, beside input and output; they become columns of the row
+# Optional, beside input and output; they become columns of the row.
+COLUMNS = (*ANNOTATIONS, "group", "aligned", "thinking")
 _STEP = re.compile(r"step_(\d+)\.json")
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-SHOWN = ("data", "train", "train-multinode", "eval", "serve", "infer", "play", "rollouts")
+SHOWN = ("data", "sft", "train", "train-multinode", "eval", "serve", "infer", "play", "rollouts")
 
 
 def lines(makefile: str) -> list[str]:

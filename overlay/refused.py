@@ -31,6 +31,7 @@ BOTH = {
     "train_sampling_strategy": OWN_SAMPLER,
 }
 JSONL = "rows come from --data_file_paths"
+NO_REWARDS = "supervised training imitates the rows, it asks no reward"
 QUANTIZED = "this backend loads the model whole"
 REFUSED = {
     "trl": BOTH
@@ -38,6 +39,14 @@ REFUSED = {
         "max_tool_calling_iterations": "a GUI step has no tools",
         "use_transformers_continuous_batching": "TRL has it for text models only",
         "use_transformers_paged": "TRL has it for text models only",
+    },
+    "sft": BOTH
+    | {
+        "average_tokens_across_devices": "the loss is the mean over the tokens of all ranks",
+        "label_smoothing_factor": "the loss is that of the completion as it is",
+        "reward_funcs": NO_REWARDS,
+        "reward_method": NO_REWARDS,
+        "eval_reward_method": NO_REWARDS,
     },
     "vlm-r1": BOTH
     | {

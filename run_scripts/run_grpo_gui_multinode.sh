@@ -52,7 +52,7 @@ export HF_DATASETS_CACHE="${HF_DATASETS_CACHE:-$ARROW_CACHE_DIR}"
 if [[ "$PREFLIGHT" != 0 && -z "${DRY_RUN:-}" ]]; then
   python -m overlay.nodes.preflight --data "$DATA" --model "$MODEL" --output "$OUTPUT" --processes "$NPROC_PER_NODE" \
     --batch "$BATCH" --accumulation "$([[ "$BACKEND" == trl ]] && echo "$ACCUMULATION" || echo 1)" \
-    --generations "$GENERATIONS" --rdzv_id "$JOB_ID" --timeout "$PREFLIGHT_TIMEOUT" || exit "${FAILED_STATUS:-1}"
+    --generations "$(for_sft 0 "$GENERATIONS")" --rdzv_id "$JOB_ID" --timeout "$PREFLIGHT_TIMEOUT" || exit "${FAILED_STATUS:-1}"
   [[ "$PREFLIGHT" != only ]] || exit 0
 fi
 [[ -n "${DRY_RUN:-}" ]] || mkdir -p "$LOGGING_DIR"

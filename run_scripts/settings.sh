@@ -5,6 +5,7 @@ NAMES=(NPROC_PER_NODE MODEL IMAGES DATA OUTPUT BACKEND MAX_PROMPT_LENGTH OVERLON
   GENERATIONS BATCH TOKENS_PER_PASS ACCUMULATION MAX_COMPLETION_LENGTH LEARNING_RATE BETA LORA_R METHOD JUDGE_MODEL SAVE_STEPS
   SAVE_LIMIT
   EVAL_DATA EVAL_STEPS VLLM ATTENTION DEEPSPEED ARROW_CACHE_DIR EXTRA)
+GRPO_ONLY=" GENERATIONS MAX_COMPLETION_LENGTH BETA METHOD JUDGE_MODEL VLLM "
 # Names that the user's environment set, and those that the preset did; a launcher that calls another one hands them on.
 if [[ -z "${OVERLAY_GIVEN+x}" ]]; then
   OVERLAY_GIVEN=" "
@@ -53,6 +54,11 @@ there() {
   done
 }
 
+# for_sft A B: A with BACKEND=sft, else B
+for_sft() {
+  if [[ "$BACKEND" == sft ]]; then echo "$1"; else echo "$2"; fi
+}
+
 gpus() {
   local count
   count="$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')" || true
@@ -73,12 +79,17 @@ print_settings() {
 }
 
 settings_table() {
-  local name source
+  local name source value
   for name in "${NAMES[@]}"; do
     source=block
     [[ "$OVERLAY_PRESET" != *" $name "* ]] || source="preset $PRESET"
     [[ "$OVERLAY_GIVEN" != *" $name "* ]] || source=environment
-    printf '%-22s %-45s %s\n' "$name" "${!name:-(none)}" "$source"
+    value="${!name:-(none)}"
+    if [[ "$BACKEND" == sft && "$GRPO_ONLY" == *" $name "* ]]; then
+      [[ "$source" != block ]] || continue
+      value="(not in sft)"
+    fi
+    printf '%-22s %-45s %s\n' "$name" "$value" "$source"
   done
   [[ -z "$*" ]] || printf '%-22s %s\n' "flags, above all" "$*"
 }

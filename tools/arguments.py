@@ -1,4 +1,4 @@
-"""docs/arguments.md: every argument of both backends, and whether it works or is refused.
+"""docs/arguments.md: every argument of all backends, and whether it works or is refused.
 
 python -m tools.arguments          writes it anew; tests/backends/test_arguments.py compares
 """
@@ -14,6 +14,7 @@ import transformers
 import trl
 from trl import TrlParser
 
+from overlay.backends.sft.arguments import ARGUMENTS as SFT
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.vlm_r1 import hooks
 from overlay.patching.submodule import Submodule
@@ -27,7 +28,7 @@ HOLDERS = {
     "args", "training_args", "script_args", "model_args", "data", "judge", "model", "own", "settings", "self",
     "arguments", "budget", "options", "training",
 }  # fmt: skip
-HEAD = """# Every argument of both backends
+HEAD = """# Every argument of all backends
 
 Made by `python -m tools.arguments`, which a test compares with this file. *works*: read by the code that
 trains (transformers' Trainer, TRL, VLM-R1 with its patches, or this project). *refused*: a value other than its default
@@ -35,9 +36,10 @@ would do nothing, so it ends the run in one line before the model loads. –: th
 parser says so. *taken*: passed by launchers and of no consequence (VLM-R1's pass `--dataset_name`, DeepSpeed's
 `--local_rank`): rows come from `--data_file_paths`, ranks from the environment.
 
-| argument | trl | vlm-r1 | why refused |
-|---|---|---|---|
+| argument | trl | vlm-r1 | sft | why refused |
+|---|---|---|---|---|
 """
+BACKENDS = ("trl", "vlm-r1", "sft")
 FROM_LAUNCHERS = {"dataset_name", "local_rank"}  # see HEAD
 
 
@@ -60,25 +62,27 @@ def attributes_read(file: Path) -> set[str]:
     return found
 
 
-def sources(upstream: Path | None) -> list[Path]:
+def sources(backend: str, upstream: Path) -> list[Path]:
     """The files that run: of transformers, of this project, and of one backend."""
     common = [*HF.glob("trainer*.py"), *HF.glob("training_args.py"), *(HF / "integrations").glob("*.py")]
     common += [
         *(TRL / "trainer" / name for name in ("utils.py", "callbacks.py")),
         *OVERLAY.glob("*.py"),
         *(file for room in ROOMS for file in (OVERLAY / room).rglob("*.py")),
-        *(OVERLAY / "backends" / ("trl" if upstream is None else "vlm_r1")).glob("*.py"),
+        *(OVERLAY / "backends" / backend.replace("-", "_")).glob("*.py"),
     ]
-    if upstream is None:
+    if backend == "sft":
+        return [*common, OVERLAY / "backends" / "trl" / "train.py"]  # its adapter is made there
+    if backend == "trl":
         return [*common, *(TRL / "trainer").glob("grpo_*.py"), TRL / "trainer" / "base_trainer.py"]
     root = upstream / "src" / "open_r1"
     return [*common, root / "grpo_jsonl.py", root / "trainer" / "grpo_trainer.py", *(root / "vlm_modules").glob("*.py")]
 
 
-def classes(upstream: Path | None) -> list[type]:
+def classes(backend: str, upstream: Path) -> list[type]:
     """The dataclasses of a backend's command line."""
-    if upstream is None:
-        return list(ARGUMENTS)
+    if backend != "vlm-r1":
+        return list(SFT if backend == "sft" else ARGUMENTS)
     if str(upstream / "src") not in sys.path:
         sys.path.insert(0, str(upstream / "src"))
     from open_r1 import grpo_jsonl as script  # pyright: ignore[reportMissingImports]  (the submodule may be absent)
@@ -87,10 +91,11 @@ def classes(upstream: Path | None) -> list[type]:
     return list(hooks.parser(TrlParser, *own).dataclass_types)
 
 
-def statuses(backend: str, upstream: Path | None) -> dict[str, str]:
+def statuses(backend: str, upstream: Path) -> dict[str, str]:
     """Argument → works, refused, taken or UNREAD, of one backend."""
-    read, kinds = {name for file in sources(upstream) for name in attributes_read(file)}, classes(upstream)
-    if upstream is not None:
+    read = {name for file in sources(backend, upstream) for name in attributes_read(file)}
+    kinds = classes(backend, upstream)  # makes VLM-R1 importable
+    if backend == "vlm-r1":
         from overlay.backends.vlm_r1.trainer import SAMPLING
 
         read |= set(SAMPLING)
@@ -105,11 +110,12 @@ def statuses(backend: str, upstream: Path | None) -> dict[str, str]:
 
 def table(upstream: Path) -> str:
     """The whole of docs/arguments.md."""
-    trl_, vlm = statuses("trl", None), statuses("vlm-r1", upstream)
+    found = {backend: statuses(backend, upstream) for backend in BACKENDS}
     lines = []
-    for name in sorted(trl_ | vlm):
-        reasons = {REFUSED[b][name] for b in REFUSED if name in REFUSED[b] and name in {"trl": trl_, "vlm-r1": vlm}[b]}
-        lines.append(f"| `--{name}` | {trl_.get(name, '–')} | {vlm.get(name, '–')} | {'; '.join(sorted(reasons))} |")
+    for name in sorted(set().union(*found.values())):
+        reasons = sorted({REFUSED[b][name] for b in BACKENDS if name in REFUSED[b] and name in found[b]})
+        columns = " | ".join(found[backend].get(name, "–") for backend in BACKENDS)
+        lines.append(f"| `--{name}` | {columns} | {'; '.join(reasons)} |")
     return HEAD + "\n".join(lines) + "\n"
 
 

@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("candidates", pa.list_(pa.list_(pa.float64()))),
         ("tap", pa.list_(pa.float64())),
         ("task", pa.string()),
+        ("thinking", pa.string()),
         ("source", pa.string()),
     ]
 )

@@ -19,7 +19,7 @@ from overlay.data.arrow import Source, build
 from overlay.errors import DataError
 
 FLAGS = "--data_file_paths", "--image_folders", "--reward_method"
-FORMAT = 2  # raise it when the columns or their meaning change: older caches are then built anew
+FORMAT = 3  # raise it when the columns or their meaning change: older caches are then built anew
 
 
 def split_paths(value: str) -> list[str]:

@@ -4,7 +4,8 @@
 dropped; a row's own `accu_reward_method` wins over the file's. Columns of our own are optional. For scores: the `task`
 that the row belongs to; `group`, the part of a benchmark that it counts to; of the current screen, in pixels, the boxes
 of all annotated `elements`, of those that the gold action means (`candidates`), and the annotated `tap`. `aligned` is
-false where the history is not the beginning of the plan.
+false where the history is not the beginning of the plan. `thinking` is what leads to the answer, for supervised
+training; where it is not given, what the gpt value has in `<think>` tags.
 """
 
 import json
@@ -19,7 +20,16 @@ from overlay.action.completion import load_json, split
 from overlay.prompt.template import MARK, RESERVED
 
 ANNOTATIONS = ("elements", "candidates", "tap", "task")
-KEYS = ("id", "image", "conversations", "accu_reward_method", *ANNOTATIONS, "group", "aligned")  # what is read of a row
+KEYS = (
+    "id",
+    "image",
+    "conversations",
+    "accu_reward_method",
+    *ANNOTATIONS,
+    "group",
+    "aligned",
+    "thinking",
+)  # what is read of a row
 _FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 _LIKE_IMAGE = ("images", "img", "image_path", "image_paths", "Image")
 
@@ -108,7 +118,8 @@ def _text(row: dict, name: str, default: str) -> str:
 
 def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
     """Parse one line into `id` (str), `image` (paths as written), `problem`, `solution`, `accu_reward_method`,
-    the columns of `annotations_of`, `group` (str) and `aligned` (whether plan and history line up).
+    the columns of `annotations_of`, `group` (str), `thinking` (str, empty for none) and `aligned` (whether plan and
+    history line up).
 
     Rows without any `<image>` mark get their marks in front, as VLM-R1 places images. Raises RowError.
     """
@@ -136,5 +147,6 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         "accu_reward_method": _text(row, "accu_reward_method", method),
         **annotations_of(row),
         "group": _text(row, "group", ""),
+        "thinking": _text(row, "thinking", "") or split(_turn(row, 1, "gpt")).think or "",
         "aligned": row.get("aligned") is not False,
     }

@@ -12,7 +12,7 @@ from typing import Any
 from overlay.errors import SettingError
 from overlay.model.sizes import Sizes
 
-CHUNK = 1024  # tokens whose logits are there at once (overlay.backends.vlm_r1.logprobs; TRL's fused head is no worse)
+CHUNK = 1024  # tokens whose logits are there at once (overlay.model.logprobs; TRL's fused head is no worse)
 LIVE = 1_000_000_000  # parameters that ZeRO-3 has together in a pass (stage3_max_live_parameters)
 GB = 1e9
 

@@ -21,9 +21,9 @@ CLOCK = 2.0  # seconds
 
 
 def divisible(nodes: int, processes: int, batch: int, generations: int, accumulation: int = 1) -> list[str]:
-    """The groups of `generations` completions must fit into a step of the whole job."""
+    """The groups of `generations` completions must fit into a step of the whole job; 0: it has none."""
     total = nodes * processes * batch * accumulation
-    if generations >= 2 and total % generations == 0:
+    if generations == 0 or (generations >= 2 and total % generations == 0):
         return []
     return [
         f"{nodes} nodes x {processes} processes x batch {batch * accumulation} = {total} completions, not divisible "

@@ -186,7 +186,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", required=True, type=Path, help="shared output folder")
     parser.add_argument("--processes", required=True, type=int, help="processes on each node")
     parser.add_argument("--batch", required=True, type=int)
-    parser.add_argument("--generations", required=True, type=int)
+    parser.add_argument("--generations", required=True, type=int, help="0: no groups")
     parser.add_argument("--accumulation", default=1, type=int, help="batches of a step that groups may lie in")
     parser.add_argument("--rdzv_id", default="gui", help="torchrun's name of the job, to know one that is running")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for all nodes to come")

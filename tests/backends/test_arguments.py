@@ -31,8 +31,8 @@ def made(kind):
 
 
 @pytest.mark.parametrize("backend", REFUSED)
-def test_what_is_refused_is_refused(backend, request):
-    kinds = classes(None if backend == "trl" else request.getfixturevalue("upstream"))
+def test_what_is_refused_is_refused(backend, upstream):
+    kinds = classes(backend, upstream)
     untouched = [made(kind) for kind in kinds]
     refuse(backend, *untouched)
     seen = set()

@@ -51,7 +51,10 @@ def test_clocks():
     assert line.startswith("node 2 (c): its clock is -60 s off node 0's")
 
 
-@pytest.mark.parametrize(("numbers", "fits"), [((5, 8, 1, 8), True), ((2, 8, 1, 5), False), ((1, 1, 1, 1), False)])
+@pytest.mark.parametrize(
+    ("numbers", "fits"),
+    [((5, 8, 1, 8), True), ((2, 8, 1, 5), False), ((1, 1, 1, 1), False), ((2, 8, 3, 0), True)],
+)
 def test_batch_arithmetic(numbers, fits):
     assert (checks.divisible(*numbers) == []) is fits
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from trl import TrlParser
 
+from overlay.backends.sft.arguments import ARGUMENTS as SFT
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.nodes.planned import read
 from tests.presets import config_folder
@@ -102,6 +103,23 @@ def test_a_preset_fits_its_gpus(preset, tmp_path):
     assert needs < room, plan.memory()
 
 
+@pytest.mark.parametrize("preset", ["1gpu-3b-lora", "40gpu-7b-full"])
+def test_a_preset_of_supervised_training_computes_no_more_tokens_at_once(preset):
+    """A batch there has a prompt for each row, not one for all."""
+    node = {"NNODES": "5", "NODE_RANK": "1", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}
+    many = preset.startswith("40")
+    script = "run_grpo_gui_multinode.sh" if many else "run_grpo_gui.sh"
+    table, words = run(script=script, PRESET=preset, BACKEND="sft", **(node if many else {}))
+    line = words[words.index("overlay.backends.sft.train") + 1 :]
+    values, unknown = ArgumentParser.parse_known_args(TrlParser(SFT), line)
+    assert unknown == []
+    assert values.learning_rate == 1e-5
+    assert table["GENERATIONS"][0].split()[:3] == ["(not", "in", "sft)"]
+    in_grpo = values.max_prompt_length + values.per_device_train_batch_size * 512
+    assert values.max_prompt_length < values.tokens_per_pass <= in_grpo
+    assert "--num_generations" not in words
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -112,7 +130,7 @@ def test_a_preset_fits_its_gpus(preset, tmp_path):
         ({"MASTER_PORT": "0"}, "MASTER_PORT=0: a whole number of at least 1"),
         ({"LORA_R": "1.5"}, "LORA_R=1.5: a whole number of at least 1"),
         ({"DEEPSPEED": "none.json"}, "DEEPSPEED: no file none.json"),
-        ({"BACKEND": "vlmr1"}, "BACKEND=vlmr1 is neither vlm-r1 nor trl"),
+        ({"BACKEND": "vlmr1"}, "BACKEND=vlmr1 is none of vlm-r1, trl, sft"),
         ({"BATCH": "5", "ACCUMULATION": "8", "BACKEND": "vlm-r1"}, "processes x batch = 5 is not divisible by"),
     ],
 )

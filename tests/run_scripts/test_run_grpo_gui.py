@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from trl import ModelConfig, TrlParser
 
+from overlay.backends.sft.arguments import ARGUMENTS as SFT
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.vlm_r1 import hooks
 from overlay.errors import Refused
@@ -40,6 +41,34 @@ def test_every_flag_of_the_trl_command_is_known():
     values, unknown = ArgumentParser.parse_known_args(parser, line)
     assert unknown == []
     assert (values.num_generations, values.per_device_train_batch_size, values.max_prompt_length) == (8, 8, 4096)
+
+
+def test_every_flag_of_the_supervised_command_is_known():
+    """Judge, groups and vLLM are of no concern there."""
+    grpo = {"METHOD": "llm", "JUDGE_MODEL": "m", "GENERATIONS": "5", "VLLM": "1", "BETA": "0.1"}
+    done = run(DRY_RUN="1", BACKEND="sft", BATCH="4", NPROC_PER_NODE="1", **grpo)
+    line = flags_of(done, "overlay.backends.sft.train")
+    values, unknown = ArgumentParser.parse_known_args(TrlParser(SFT), line)
+    assert unknown == []
+    assert (values.per_device_train_batch_size, values.learning_rate, values.max_prompt_length) == (4, 1e-5, 4096)
+    assert (values.output_dir, values.tokens_per_pass, values.eval_strategy) == ("runs/sft", 0, "no")
+    table = done.stderr.splitlines()[:-1]
+    assert {row.split()[0] for row in table if "(not in sft)" in row} == set(grpo)
+    assert not [row for row in table if row.startswith("MAX_COMPLETION_LENGTH")]
+
+
+def test_the_settings_of_the_block_reach_supervised_training():
+    own = {
+        "EVAL_DATA": "a.jsonl", "EVAL_STEPS": "7", "SAVE_STEPS": "9", "LORA_R": "4", "EPOCHS": "3", "ACCUMULATION": "2",
+        "LEARNING_RATE": "2e-4", "TOKENS_PER_PASS": "500", "OUTPUT": "out",
+    }  # fmt: skip
+    line = flags_of(run(DRY_RUN="1", BACKEND="sft", **own), "overlay.backends.sft.train")
+    values, unknown = ArgumentParser.parse_known_args(TrlParser(SFT), line)
+    assert unknown == []
+    assert (values.eval_data_file_paths, values.eval_strategy, values.eval_steps) == ("a.jsonl", "steps", 7)
+    assert (values.save_steps, values.lora_r, values.lora_alpha, values.use_peft) == (9, 4, 8, True)
+    assert (values.num_train_epochs, values.gradient_accumulation_steps, values.learning_rate) == (3, 2, 2e-4)
+    assert (values.tokens_per_pass, values.output_dir) == (500, "out")
 
 
 @pytest.mark.integration
@@ -79,7 +108,11 @@ def test_every_flag_of_the_vlm_r1_command_is_known(tmp_path, monkeypatch):
         ({"NPROC_PER_NODE": "4", "BATCH": "1"}, "processes x batch = 4 is not divisible by GENERATIONS=8"),
         ({"DATA": "none.jsonl"}, "DATA: no file none.jsonl"),
         ({"DATA": str(SCRIPT), "IMAGES": "nowhere"}, "IMAGES: no folder nowhere"),
-        ({"BACKEND": "other", "DRY_RUN": "1"}, "BACKEND=other is neither vlm-r1 nor trl"),
+        ({"BACKEND": "other", "DRY_RUN": "1"}, "BACKEND=other is none of vlm-r1, trl, sft"),
+        (
+            {"BACKEND": "sft", "ESTIMATE": "1", "DRY_RUN": "1"},
+            "BACKEND=sft: an estimate is of GRPO, BACKEND=vlm-r1 or trl",
+        ),
     ],
 )
 def test_refusals(settings, message):
