@@ -11,6 +11,8 @@ from PIL import Image
 from trl import TrlParser
 
 from data_prep import check
+from overlay.backends.sft.arguments import ARGUMENTS as SFT
+from overlay.backends.sft.train import train as sft
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.trl.train import train
 from overlay.data.dataset import load_dataset
@@ -91,6 +93,22 @@ def test_vlm_r1_trains(family, vlm_r1_trainer):
     trainer.train()
     assert trainer.state.global_step == 2
     assert any(not torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+
+
+def test_supervised_training_has_one_loss_however_it_is_computed(family, flags, mixed_rows, tmp_path):
+    """Packed where the family can be, padded otherwise, against each row in a pass of its own."""
+    _, folder = family
+    found = []
+    for batch, accumulated, shared in ((3, 1, "true"), (1, 3, "false")):
+        line = flags(
+            model_name_or_path=folder, data_file_paths=mixed_rows, max_steps=1, reward_funcs=None, reward_method=None,
+            num_generations=None, max_completion_length=None, per_device_train_batch_size=batch, dtype="float32",
+            gradient_accumulation_steps=accumulated, share_prompts=shared, output_dir=tmp_path / shared,
+            save_strategy="no",
+        )  # fmt: skip
+        trainer = sft(*TrlParser(SFT).parse_args_and_config(args=line))
+        found.append(next((e["loss"], e["grad_norm"]) for e in trainer.state.log_history if "loss" in e))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_every_part_of_the_tower_is_in_a_pass_without_images(family):
