@@ -34,10 +34,10 @@ class ServerFault(RunStopped):
 
 class ServerClient:
     """On rank 0, in the place of TRL's `client`: the same calls, each a ServerFault when it fails. `vllm`: TRL's
-    VLLMGeneration; `limit`: seconds for one request; `step`: the run's step, for the message."""
+    VLLMGeneration; `limit`: seconds for one request."""
 
-    def __init__(self, vllm: Any, limit: float, step: Callable[[], int]):
-        self.vllm, self.client, self.limit, self.step = vllm, vllm.vllm_client, limit, step
+    def __init__(self, vllm: Any, limit: float):
+        self.vllm, self.client, self.limit = vllm, vllm.vllm_client, limit
         self.fault: ServerFault | None = None
         self.ahead: GenerateAhead | None = None
         self._images: list[Any] = []
@@ -126,27 +126,29 @@ class ServerClient:
             raise self._fault(f"answers: {reason_of(error)}") from error
 
     def _fault(self, what: str) -> ServerFault:
-        return ServerFault(
-            f"the vLLM server at {self.client.base_url} {what}. Nothing was trained in step {self.step()}, the steps "
-            "before it are kept: see to the server, then start the same command again"
-        )
+        return ServerFault(f"the vLLM server at {self.client.base_url} {what}")
 
 
 def serve_from(vllm: Any, limit: float, step: Callable[[], int]) -> ServerClient | None:
     """Let TRL's VLLMGeneration ask its server through `ServerClient`; that, or None on other ranks than the first.
-    Every rank raises a ServerFault in the same call."""
+    Every rank raises a ServerFault in the same call, which names the run's `step`."""
     first = vllm.accelerator.is_main_process
     if first:
-        vllm.vllm_client = ServerClient(vllm, limit, step)
+        vllm.vllm_client = ServerClient(vllm, limit)
     theirs = vllm.generate
 
     def generate(*args: Any, **kwargs: Any) -> Any:
         try:
             return theirs(*args, **kwargs)
         except ServerFault as fault:
-            if first:
-                broadcast_object_list([fault], from_process=0)  # what the others wait for
-            raise
+            if not first:
+                raise
+            told = ServerFault(
+                f"{fault}. Nothing was trained in step {step()}, the steps before it are kept: see to the server, then "
+                "start the same command again"
+            )
+            broadcast_object_list([told], from_process=0)  # what the others wait for
+            raise told from fault
 
     vllm.generate = generate
     return vllm.vllm_client if first else None

@@ -10,8 +10,10 @@ from trl import TrlParser
 
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.trl.train import main, train
+from overlay.errors import RunStopped
 from overlay.model.processor import write_limited
 from overlay.rewards import REWARDS
+from tests.backends.test_vllm_faults import hang_up, in_step
 from tests.vllm_standin import GENERATE, LIMIT, UPDATE, line, start_standin  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.integration
@@ -103,6 +105,13 @@ def test_a_resume_goes_on_with_the_batch_that_was_made(start, own, tmp_path):
     again = load_file(tmp_path / "half" / "model.safetensors")
     for name, tensor in load_file(tmp_path / "whole" / "model.safetensors").items():
         assert tensor.equal(again[name]), name
+
+
+def test_a_fault_names_the_step_that_it_costs(start, tmp_path):
+    """The batch of step 2 was made before the server went: it is trained on, and the checkpoint is one of step 3."""
+    with pytest.raises(RunStopped, match=r"is gone\. Nothing was trained in step 3"):
+        start("gone", in_step(2, UPDATE, hang_up), save_strategy="no")
+    assert (tmp_path / "gone" / "checkpoint-3").is_dir()
 
 
 def test_it_needs_a_server(flags, capsys):
