@@ -50,6 +50,7 @@ export CUDA_DEVICE_MAX_CONNECTIONS="${CUDA_DEVICE_MAX_CONNECTIONS:-1}"
 whole_numbers NPROC_PER_NODE MAX_PROMPT_LENGTH MAX_PIXELS GENERATIONS BATCH TOKENS_PER_PASS ACCUMULATION MAX_COMPLETION_LENGTH \
   LORA_R SAVE_STEPS SAVE_LIMIT EVAL_STEPS
 [[ "$BACKEND" == vlm-r1 || "$BACKEND" == trl || "$BACKEND" == sft ]] || fail "BACKEND=$BACKEND is none of vlm-r1, trl, sft"
+[[ "$BACKEND" != sft || -z "${ESTIMATE:-}" ]] || fail "BACKEND=sft: an estimate is of GRPO, BACKEND=vlm-r1 or trl"
 # VLM-R1 forms its groups within a batch, TRL within all batches of a step; supervised training has none.
 batches="$([[ "$BACKEND" == trl ]] && echo "$ACCUMULATION" || echo 1)"
 [[ "$BACKEND" == sft ]] || ((${NNODES:-1} * NPROC_PER_NODE * BATCH * batches % GENERATIONS == 0)) ||
@@ -66,7 +67,6 @@ if [[ -z "${DRY_RUN:-}" ]]; then
   there file EVAL_DATA "$EVAL_DATA"
 fi
 [[ -z "$DEEPSPEED" || -f "$DEEPSPEED" ]] || fail "DEEPSPEED: no file $DEEPSPEED"
-[[ "$BACKEND" != sft || -z "${ESTIMATE:-}" ]] || fail "BACKEND=sft: an estimate is of GRPO, BACKEND=vlm-r1 or trl"
 
 read -ra extra <<<"$EXTRA"
 [[ "$BACKEND" == sft || ":$METHOD:" != *:llm:* || (-n "$JUDGE_MODEL" && -n "${OPENAI_API_BASE:-}") ]] ||

@@ -110,7 +110,7 @@ def test_every_flag_of_the_vlm_r1_command_is_known(tmp_path, monkeypatch):
         ({"DATA": str(SCRIPT), "IMAGES": "nowhere"}, "IMAGES: no folder nowhere"),
         ({"BACKEND": "other", "DRY_RUN": "1"}, "BACKEND=other is none of vlm-r1, trl, sft"),
         (
-            {"BACKEND": "sft", "ESTIMATE": "1", "DRY_RUN": "1"},
+            {"BACKEND": "sft", "ESTIMATE": "1"},
             "BACKEND=sft: an estimate is of GRPO, BACKEND=vlm-r1 or trl",
         ),
     ],
