@@ -40,6 +40,10 @@ help: ## Show this help
 demo: $(VENV)/.ready ## Main job end to end on MiniWoB++ steps: rows, GRPO, held-out score, page (BACKEND=trl or vlm-r1)
 	$(PY) -m overlay.demo.run --out $(RUNS)/demo$(if $(BACKEND),-$(BACKEND)) $(if $(BACKEND),--backend $(BACKEND))
 
+.PHONY: look
+look: $(VENV)/.ready ## Does the seeing model look? Its hits on true, grey, foreign and swapped screens
+	$(PY) -m overlay.demo.look --out $(RUNS)/look
+
 .PHONY: test
 test: $(VENV)/.ready ## Run all tests but the long proofs (PYTEST="-k name" to pass options)
 	@scripts="$$(bash requirements/system.sh)" || echo "$$scripts" >&2
@@ -106,8 +110,13 @@ preview: $(VENV)/.ready ## Page of data files before training, train.jsonl:held_
 		$(if $(PROCESSOR),--processor "$(PROCESSOR)") $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: demo-data
-demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps anew (needs Debian's chromium)
+demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps, and those of our own pages, anew (needs Debian's chromium)
 	$(PY) -m data_prep.miniwob.render --out data_prep/miniwob/tasks
+	$(PY) -m data_prep.phone.render --out data_prep/phone/tasks
+
+.PHONY: demo-model
+demo-model: $(VENV)/.ready ## Teach a tiny model to see anew, about an hour on two cores (needs Debian's chromium)
+	$(PY) -m overlay.demo.make_model --out $(RUNS)/demo-model
 
 ##@ Training
 
@@ -171,10 +180,10 @@ eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or
 		$(if $(STYLE),--style "$(STYLE)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") --out "$(or $(OUT),$(RUNS)/eval)" $(ARGS)
 
 .PHONY: play
-play: $(VENV)/.ready ## Let a model play MiniWoB++ tasks in Chromium: MODEL= or URL= [NAME= STYLE=] [EPISODES=3 OUT= ARGS=]
+play: $(VENV)/.ready ## Let a model play in Chromium: MODEL= or URL= [PAGES=miniwob or phone NAME= STYLE= EPISODES=3 OUT= ARGS=]
 	$(call either,MODEL,URL)
 	$(PY) -m overlay.live.play $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) \
-		$(if $(STYLE),--style "$(STYLE)") --episodes $(or $(EPISODES),3) --out "$(or $(OUT),$(RUNS)/play)" $(ARGS)
+		$(if $(STYLE),--style "$(STYLE)") --pages "$(or $(PAGES),miniwob)" --episodes $(or $(EPISODES),3) --out "$(or $(OUT),$(RUNS)/play)" $(ARGS)
 
 ##@ Image
 

@@ -24,13 +24,12 @@ from data_prep.convert import convert
 from overlay.checks import at_least, writable_folder
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import size_of
-from overlay.demo import tiny_model
+from overlay.demo import score, tiny_model
 from overlay.demo.difference import difference
 from overlay.demo.report import write_report
 from overlay.demo.warm_start import STYLE, reasoned_answer, warm_start
 from overlay.errors import Arguments, RunStopped, Stopped, command
-from overlay.evaluate import baselines
-from overlay.metrics.flags import RULE, Metric, gold_action, measure
+from overlay.metrics.flags import RULE, Metric
 from overlay.metrics.rules.step import Screen
 from overlay.model.answer import complete
 from overlay.model.processor import load_processor
@@ -38,7 +37,6 @@ from overlay.nodes.facts import commit
 from overlay.patching.submodule import Submodule
 from overlay.prompt.style_file import read_style, write_style
 from overlay.prompt.template import load_template
-from overlay.rewards.action import gui_action_reward
 from overlay.training import log_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +46,6 @@ PROGRAMS = {
     "trl": ["-m", "overlay.backends.trl.train", "--reward_weights", "1", "0.25", "--max_prompt_length", "400"],
     "vlm-r1": [str(UPSTREAM / "src/open_r1/grpo_jsonl.py"), "--dataset_name", "none", "--torch_dtype", "float32"],
 }
-RANDOM_DRAWS = 50
 MADE = "made.json"  # in the folder of a seed whose run is whole
 # glibc gives every freed tensor back to the kernel and faults it in again; keeping it saves a fifth of a step here.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
@@ -132,11 +129,13 @@ def screen_sizes(rows: Dataset) -> list[tuple[int, int]]:
 
 
 def figures(answers: list[str], solutions: list[str], sizes: list[tuple[int, int]]) -> dict[str, Metric]:
-    """Metrics of `measure`, and the mean gui_action reward, on screens of these sizes."""
-    completions = [[{"role": "assistant", "content": text}] for text in answers]
-    rewards = gui_action_reward(completions, solution=solutions, screen_size=sizes)
-    metrics = measure(answers, solutions, [Screen(size) for size in sizes])
-    return {**metrics, "mean_reward": Metric(sum(rewards) / len(rewards), len(rewards))}
+    """Figures of answers in pixels, on screens of these sizes."""
+    return score.figures(answers, truth(solutions, sizes))
+
+
+def truth(solutions: list[str], sizes: list[tuple[int, int]]) -> score.Truth:
+    """The truth of rows whose model answers in pixels."""
+    return score.Truth(solutions, [Screen(size) for size in sizes], [(float(w), float(h)) for w, h in sizes])
 
 
 def reward_curve(folder: Path) -> list[tuple[int, float]]:
@@ -146,13 +145,8 @@ def reward_curve(folder: Path) -> list[tuple[int, float]]:
 
 
 def without_a_model(rows: Dataset) -> dict[str, dict[str, Metric]]:
-    """Figures of `make eval`'s baselines on the rows, `random` over `RANDOM_DRAWS` draws."""
-    solutions, sizes = list(rows["solution"]), screen_sizes(rows)
-    draws = [text for draw in range(RANDOM_DRAWS) for text in baselines.guess(sizes, draw)]
-    return {
-        "random": figures(draws, solutions * RANDOM_DRAWS, sizes * RANDOM_DRAWS),
-        "majority": figures(baselines.majority([gold_action(gold) for gold in solutions], sizes), solutions, sizes),
-    }
+    """Figures of `make eval`'s baselines on the rows."""
+    return score.without_a_model(truth(list(rows["solution"]), screen_sizes(rows)))
 
 
 @command("demo")

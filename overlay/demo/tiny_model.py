@@ -6,12 +6,15 @@ it stands.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    ProcessorMixin,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
@@ -57,16 +60,22 @@ def build_tokenizer(texts: list[str], vocab_size: int = 4000) -> PreTrainedToken
     )
 
 
-def build_processor(texts: list[str], pixels: int = PIXELS) -> Qwen2_5_VLProcessor:
-    """Processor with a tokenizer trained on `texts`; images are resized to at most `pixels`."""
-    images = Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=pixels)
-    return Qwen2_5_VLProcessor(images, build_tokenizer(texts), Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE)
+def build_processor(texts: list[str], pixels: int = PIXELS, words: Sequence[str] = ()) -> Qwen2_5_VLProcessor:
+    """Processor with a tokenizer trained on `texts` in which each of `words` is one token; images are resized to at
+    most `pixels`."""
+    images, tokenizer = Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=pixels), build_tokenizer(texts)
+    tokenizer.add_tokens(list(words))
+    return Qwen2_5_VLProcessor(images, tokenizer, Qwen2VLVideoProcessor(), chat_template=CHAT_TEMPLATE)
 
 
 def build_model(
-    processor: Qwen2_5_VLProcessor, width: int = 128, depth: int = 3, seed: int = 0
+    processor: Qwen2_5_VLProcessor,
+    width: int = 128,
+    depth: int = 3,
+    seed: int = 0,
+    vision: dict[str, Any] | None = None,
 ) -> Qwen2_5_VLForConditionalGeneration:
-    """Untrained fp32 model whose vocabulary and special tokens are the processor's."""
+    """Untrained fp32 model whose vocabulary and special tokens are the processor's; `vision`: of its tower's config."""
     token = processor.tokenizer.convert_tokens_to_ids
     config = Qwen2_5_VLConfig(
         text_config={
@@ -92,6 +101,7 @@ def build_model(
             "num_heads": 4,
             "out_hidden_size": width,
             "fullatt_block_indexes": [1],
+            **(vision or {}),
         },
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
@@ -106,7 +116,7 @@ def build_model(
     return model
 
 
-def save(model: PreTrainedModel, processor: Qwen2_5_VLProcessor, folder: Path) -> None:
+def save(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> None:
     """Write a model folder that `from_pretrained` reads."""
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

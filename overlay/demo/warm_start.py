@@ -5,6 +5,7 @@ due, and the action's type.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +34,17 @@ def reasoned_answer(problem: str, solution: str) -> str:
 
 
 class Collator:
-    """Examples → a left-padded batch whose labels are the completion's tokens."""
+    """Examples → a left-padded batch whose labels are the completion's tokens. `reasoned`: (problem, solution) → it."""
 
-    def __init__(self, processor: Any):
-        self.processor = processor
+    def __init__(self, processor: Any, reasoned: Callable[[str, str], str] = reasoned_answer):
+        self.processor, self.reasoned = processor, reasoned
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         prompts = [
             self.processor.apply_chat_template(e["prompt"], tokenize=False, add_generation_prompt=True)
             for e in examples
         ]
-        answers = [reasoned_answer(e["problem"], e["solution"]) + self.processor.tokenizer.eos_token for e in examples]
+        answers = [self.reasoned(e["problem"], e["solution"]) + self.processor.tokenizer.eos_token for e in examples]
         batch = self.processor(
             text=[prompt + answer for prompt, answer in zip(prompts, answers, strict=True)],
             images=[image for e in examples for image in e["images"]],

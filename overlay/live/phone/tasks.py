@@ -25,6 +25,7 @@ SAYS = {  # gesture: what the task asks, what the history says of it
 THEN = {"en": ", then ", "zh": "，然后"}
 PLAN = {"en": "do the next thing that the task names", "zh": "做任务里说的下一件事"}
 TRIES = 4  # pages drawn until one repeats a name of the page before
+DONE_SHARE = 0.25  # of tasks that end with a step that says so
 DONE = {"en": "all is done", "zh": "都做完了"}
 
 
@@ -72,7 +73,7 @@ def draw_task(rng: random.Random, lang: str, kinds: Sequence[str], unseen: bool,
         asked.append(found[0])
         steps += found[1]
         shared = [each.name for each in screen.elements if each.name]
-    if rng.random() < 0.25:
+    if rng.random() < DONE_SHARE:
         steps.append(Step(draw(rng.choice(kinds), rng, lang, unseen), "task_completed", None, DONE[lang], "", ""))
     return Task(lang, THEN[lang].join(asked), steps)
 

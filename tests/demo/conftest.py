@@ -1,0 +1,11 @@
+"""The demo's own held-out rows, made once."""
+
+import pytest
+
+from overlay.demo.score import rows_of
+
+
+@pytest.fixture(scope="session")
+def phone_rows(tmp_path_factory):
+    """Held-out rows of our own pages (overlay.data.dataset)."""
+    return rows_of(tmp_path_factory.mktemp("phone"), "heldout")
