@@ -21,7 +21,7 @@ from overlay.errors import Arguments, command
 from overlay.live import chromium
 from overlay.live.phone import photo
 from overlay.live.phone.kinds import HELD_OUT_KINDS, TRAINED_KINDS
-from overlay.live.phone.tasks import Step, Task, draw_task
+from overlay.live.phone.tasks import APP, Step, Task, draw_task
 from overlay.live.phone.words import LANGUAGES
 
 SCALE = 2  # screenshot pixels to a CSS pixel
@@ -48,7 +48,7 @@ def render(page: Page, out: Path, drawn: Iterator[Task], first_id: int, steps: i
             for task in part:
                 done = [_done(step, next(photos)) for step in task.steps]
                 if total < steps:
-                    count = write_task(out / str(number), "phone", task.instruction, task.plan, done)
+                    count = write_task(out / str(number), APP, task.instruction, task.plan, done)
                     total, number = total + count, number + 1
                     progress.update(count)
     return total

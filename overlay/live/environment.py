@@ -10,10 +10,11 @@ from overlay.action.action import Action
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be done. `plan`: a line for each of the steps that it takes."""
+    """What is to be done. `plan`: a line for each of the steps that it takes; `app`: the app in front, as in rows."""
 
     instruction: str
     plan: list[str]
+    app: str
 
 
 class Environment(Protocol):

@@ -70,7 +70,7 @@ def episode(
         fields = {
             "task_content": goal.instruction, "task_path": {str(i): text for i, text in enumerate(goal.plan, 1)},
             "screen_path1": screens[-2] if number else "", "screen_path2": screens[-1],
-            "history_path_all": list(history), "app_name": task, "action_type_list": ACTION_NAMES,
+            "history_path_all": list(history), "app_name": goal.app, "action_type_list": ACTION_NAMES,
         }  # fmt: skip
         question, paths = question_of_task(fields, style)
         try:

@@ -11,7 +11,7 @@ from overlay.live.phone import photo
 from overlay.live.phone.environment import COLOURS, SCALE, open_phone
 from overlay.live.phone.kinds import HELD_OUT_KINDS, KINDS, TRAINED_KINDS, draw
 from overlay.live.phone.screen import COLUMNS, HEIGHT, ROWS, WIDTH
-from overlay.live.phone.tasks import draw_task
+from overlay.live.phone.tasks import APP, draw_task
 from overlay.live.phone.words import LANGUAGES, UNSEEN, vocabulary
 from tests.conftest import needs_chromium
 
@@ -85,6 +85,7 @@ def test_the_right_actions_are_rewarded_and_a_wrong_one_ends_it(kind, phone):
     for seed in range(4):
         goal = phone.reset(kind, seed)
         assert isinstance(goal, Goal)
+        assert goal.app == APP
         while phone.reward() is None:
             assert phone.act(right(phone, due_box(phone)))
         assert phone.reward() == 1

@@ -22,7 +22,7 @@ class MiniWob:
         solved = solve(self.page, task, f"{task}-{seed}")
         if solved is None:
             return None
-        return Goal(browser.start(self.page, task, f"{task}-{seed}"), [line for _, _, line in solved[2]])
+        return Goal(browser.start(self.page, task, f"{task}-{seed}"), [line for _, _, line in solved[2]], task)
 
     def screen(self) -> bytes:
         return browser.screenshot(self.page)

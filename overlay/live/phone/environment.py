@@ -13,7 +13,7 @@ from overlay.live.environment import Goal, Pages
 from overlay.live.phone import photo
 from overlay.live.phone.kinds import HELD_OUT_KINDS, KINDS
 from overlay.live.phone.screen import HEIGHT, WIDTH
-from overlay.live.phone.tasks import Step, draw_task
+from overlay.live.phone.tasks import APP, Step, draw_task
 from overlay.live.phone.words import LANGUAGES
 
 SCALE = 2  # screenshot pixels to a CSS pixel
@@ -34,7 +34,7 @@ class Phone:
         drawn = draw_task(random.Random(f"{task} {seed}"), LANGUAGES[seed % len(LANGUAGES)], [task], unseen=False)
         self.steps, self.failed = [step for step in drawn.steps if step.gesture != "task_completed"], False
         self._show()
-        return Goal(drawn.instruction, drawn.plan[: len(self.steps)])
+        return Goal(drawn.instruction, drawn.plan[: len(self.steps)], APP)
 
     def screen(self) -> bytes:
         return encode(decoded(self.page.screenshot()).quantize(COLOURS), "png", optimize=True).data

@@ -24,6 +24,7 @@ SAYS = {  # gesture: what the task asks, what the history says of it
 }  # fmt: skip
 THEN = {"en": ", then ", "zh": "，然后"}
 PLAN = {"en": "do the next thing that the task names", "zh": "做任务里说的下一件事"}
+APP = "phone"  # in front on every page
 TRIES = 4  # pages drawn until one repeats a name of the page before
 DONE_SHARE = 0.25  # of tasks that end with a step that says so
 DONE = {"en": "all is done", "zh": "都做完了"}
