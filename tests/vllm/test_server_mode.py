@@ -50,7 +50,11 @@ def serving(model, log):
         yield url, process
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # one that was stopped and goes on may wait for its engine without end
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @pytest.fixture(scope="module")
