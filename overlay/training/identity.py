@@ -14,7 +14,7 @@ from typing import Any
 
 from overlay.errors import Finished, SettingError
 from overlay.training.checkpoints import last_checkpoint
-from overlay.training.stop import close_at_exit
+from overlay.training.leave import close_at_exit
 
 RECORD = "run.json"
 SECRET = ("--hub_token", "--push_to_hub_token")

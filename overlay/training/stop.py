@@ -1,36 +1,15 @@
 """What ends a run early, with a reason and nothing lost."""
 
-import atexit
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl
 
 from overlay.errors import RunStopped
 
 KEPT = ("source", "image_path", "problem", "solution")
-
-
-def close_at_exit(engine: Any = None) -> None:
-    """At the end of a run that ended well, close the process group before the interpreter goes, and before it vLLM's
-    `engine` in this process, which would look for its groups in vain.
-
-    Symptom: a finished run's rank aborted at exit once ("terminate called without an active exception": threads of
-    groups that nobody had closed), its node reported a failure and a launcher would have repeated the run. After an
-    error it stays open, for closing may wait for ranks that are gone. Calling it twice is harmless.
-    """
-    atexit.unregister(_close)
-    atexit.register(_close, engine)
-
-
-def _close(engine: Any) -> None:
-    if engine is not None:
-        engine.llm_engine.engine_core.shutdown()
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
 
 
 class Stop(TrainerCallback):

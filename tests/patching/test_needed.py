@@ -64,6 +64,10 @@ def knows_one_loss(at_pin):
     return not any("loss_type" in at_pin(f"src/open_r1/trainer/grpo_{name}.py") for name in ("config", "trainer"))
 
 
+def ends_as_the_interpreter_does(at_pin):
+    return at_pin("src/open_r1/grpo_jsonl.py").rstrip().endswith("main(script_args, training_args, model_args)")
+
+
 NEEDED = {
     "0001-import-glm-where-it-exists.patch": fails_without_glm,
     "0002-replace-only-what-exists.patch": fails_to_import,
@@ -71,6 +75,7 @@ NEEDED = {
     "0004-take-rows-and-trainer.patch": script_reads_its_files_itself,
     "0005-take-module-rewards-and-flags.patch": script_chooses_by_the_path,
     "0006-hand-over-token-losses.patch": knows_one_loss,
+    "0007-end-without-clearing-the-interpreter.patch": ends_as_the_interpreter_does,
 }
 
 

@@ -7,7 +7,6 @@ tokens. A run whose output_dir holds a checkpoint goes on from it.
         --image_folders TASKS --task_type gui --output_dir runs/sft          (make sft)
 """
 
-import sys
 from functools import cache, partial
 from pickle import UnpicklingError
 from typing import Any
@@ -28,6 +27,7 @@ from overlay.model.vision import freeze_vision
 from overlay.refused import refuse
 from overlay.settings import DataArguments
 from overlay.training.identity import RunRecord, settings_of
+from overlay.training.leave import leave
 from overlay.training.stopped import not_again
 from overlay.training.style import style_of_run
 
@@ -78,4 +78,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

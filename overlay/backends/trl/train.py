@@ -7,7 +7,6 @@ the flags, which are VLM-R1's. A run whose output_dir holds a checkpoint goes on
         --image_folders TASKS --reward_method gui_action --output_dir runs/first
 """
 
-import sys
 from functools import cache, partial
 from pickle import UnpicklingError
 from typing import Any
@@ -31,6 +30,7 @@ from overlay.settings import DataArguments, JudgeArguments
 from overlay.training.command_line import one_line
 from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
+from overlay.training.leave import leave
 from overlay.training.stopped import not_again
 from overlay.training.style import style_of_run
 from overlay.training.vllm_agreement import check_ahead, check_installed, check_pixels, without_image_tokens
@@ -141,4 +141,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
