@@ -141,7 +141,7 @@ def patched_clone(tmp_path):
 
 @pytest.mark.parametrize(
     ("count", "backend"),
-    # Five nodes are two at a larger scale; two nodes with TRL are what the restarts below run on.
+    # Five nodes are two at a larger scale; two nodes with TRL are what the long restarts below run on.
     [(2, "vlm-r1"), pytest.param(5, "trl", marks=pytest.mark.long)],
 )
 def test_nodes_train_as_one_node_does(count, backend, nodes, forks, settings, tmp_path, request):
@@ -188,6 +188,7 @@ def until_step(processes, output, step):
     assert newest(output) > step, logs(output)[-5000:]
 
 
+@pytest.mark.long
 def test_a_node_that_is_lost_ends_the_run_which_then_resumes(nodes, settings, whole, tmp_path):
     """Static nodes: one loses its power, all are started again; then its cable is pulled, and they are once more."""
     lost = tmp_path / "lost"
@@ -242,6 +243,7 @@ def kill_worker_and_hold_the_next(pair, gate):
     (gate / "0.held").unlink()
 
 
+@pytest.mark.long
 def test_all_nodes_restart_in_place(nodes, settings, whole, tmp_path):
     """RDZV=c10d: torchrun starts the workers of all nodes again, and a node that comes back joins the running job. One
     job suffers every fault in turn, and has restarts to spare for a busy machine."""
