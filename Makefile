@@ -140,6 +140,11 @@ train-multinode: $(VENV)/.ready ## Train on several nodes, on each: NNODES= RANK
 preflight: $(VENV)/.ready ## Only check the nodes of train-multinode: versions, code, data, network, devices
 	PREFLIGHT=only BACKEND=$(BACKEND) bash run_scripts/run_grpo_gui_multinode.sh
 
+.PHONY: watch
+watch: $(VENV)/.ready ## Page that follows a run while it trains, at http://127.0.0.1:8123: RUN= [PORT=]
+	$(call need,RUN,training output folder)
+	$(PY) -m overlay.pages.watch "$(RUN)" --port $(or $(PORT),8123)
+
 .PHONY: merge
 merge: $(VENV)/.ready ## Merge a LoRA adapter into its base model: ADAPTER= OUT=
 	$(call need,ADAPTER,folder of the adapter)

@@ -15,8 +15,8 @@ from typing import Any
 from overlay.errors import Finished, SettingError
 from overlay.training.checkpoints import last_checkpoint
 from overlay.training.leave import close_at_exit
+from overlay.training.run_files import RECORD
 
-RECORD = "run.json"
 SECRET = ("--hub_token", "--push_to_hub_token")
 MODEL_FILES = ("config.json", "adapter_config.json")
 # What a run trains on and how; not where it logs, how often it saves, or on what devices it computes.

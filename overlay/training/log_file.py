@@ -6,19 +6,20 @@ a logged step, 149 MB a checkpoint at step 167,300. A resume needs none of them,
 
 import errno
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from overlay.errors import RunStopped
+from overlay.training.run_files import LOG as NAME
 
-NAME = "log.jsonl"
 KEPT = 1000  # newest entries in memory and in trainer_state.json
 
 
 class LogFile(TrainerCallback):
-    """`output_dir/log.jsonl`: each logged entry a line (step, epoch, metrics), written by rank 0."""
+    """`output_dir/log.jsonl`: each entry a line (step, epoch, metrics, and time in seconds since 1970), by rank 0."""
 
     def __init__(self, output_dir: str):
         self.file = Path(output_dir, NAME)
@@ -37,9 +38,10 @@ class LogFile(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero and state.log_history:
+            entry = {**state.log_history[-1], "time": round(time.time(), 2)}
             try:
                 with open(self.file, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(state.log_history[-1]) + "\n")
+                    file.write(json.dumps(entry) + "\n")
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise

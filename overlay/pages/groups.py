@@ -1,0 +1,72 @@
+"""What the pages show of completions: a group for each prompt, with an answer for each of its completions."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from overlay.action.action import Action, parse_action
+from overlay.action.match import match
+from overlay.metrics.flags import gold_action, succeeds
+from overlay.metrics.rules.step import screen_of
+from overlay.pages.drawing import shape
+from overlay.prompt.template import step_input
+
+LONGEST = 90  # characters of an action beside its verdict
+
+
+def told(action: Action | None) -> str:
+    """An action in a few words: its type and parameter; empty for none."""
+    if action is None:
+        return ""
+    parameter = action.parameter
+    text = parameter if isinstance(parameter, str) else json.dumps(parameter, ensure_ascii=False, default=str)
+    text = f"{action.type} {text}" if parameter not in (None, "") else action.type
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def answer_of(record: dict[str, Any], right: bool | None = None) -> dict[str, Any]:
+    """One completion of a rollout record: its action, whether that is right (as given, else by the default rule; None
+    where gold is no action), its rewards, and what to draw."""
+    answered, gold = parse_action(record["completion"]), parse_action(record["solution"] or "")
+    scale = record.get("coordinate_scale") or (1.0, 1.0)
+    if right is None and gold is not None:
+        right = succeeds(answered, gold_action(record["solution"]), screen_of(record))
+    return {
+        "completion": record["completion"],
+        "told": told(answered),
+        "right": right,
+        "rewards": record["rewards"],
+        "advantage": record["advantage"],
+        "match": match(answered, gold, record.get("screen_size") or (1, 1)),
+        "shape": shape(answered, "answer", (scale[0], scale[1])),
+    }
+
+
+def group_of(record: dict[str, Any]) -> dict[str, Any]:
+    """A prompt of a rollout record, without answers; images by path."""
+    gold, scale = parse_action(record["solution"] or ""), record.get("coordinate_scale") or (1.0, 1.0)
+    return {
+        "step": record["step"],
+        "mode": record["mode"],
+        "source": Path(record["source"] or "").name,
+        "asked": str(step_input(record["problem"] or "")[1].get("task_content") or ""),
+        "images": record["image_path"] or [],
+        "type": gold.type if gold else "other",
+        "told": told(gold),
+        "shape": shape(gold, "gold", (scale[0], scale[1])),
+        "solution": record["solution"],
+        "problem": record["problem"],
+        "answers": [],
+    }
+
+
+def groups(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records by prompt (step, mode, row), in the order of each one's first."""
+    found: dict[tuple, dict[str, Any]] = {}
+    for record in records:
+        key = (record["step"], record["mode"], record["source"])
+        if key not in found:
+            found[key] = group_of(record)
+        found[key]["answers"].append(answer_of(record))
+    return list(found.values())

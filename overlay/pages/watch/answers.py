@@ -1,0 +1,115 @@
+"""The newest completions of a run and what all of them got right, from the rollout files of its ranks as they grow."""
+
+import json
+from array import array
+from collections import defaultdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from overlay.action.action import parse_action
+from overlay.metrics.flags import measure
+from overlay.metrics.rules.step import screen_of
+from overlay.pages.groups import groups
+from overlay.pages.watch.curves import Line
+from overlay.training.rollout_file import FOLDER, NEEDED
+from overlay.training.run_files import Tail
+
+BACK = 24_000_000  # bytes of all ranks' files together that the first look reads: a run may have kept gigabytes
+SHOWN = 24  # groups
+RATES = ("step_success_rate", "grounding_accuracy", "action_type_accuracy", "format_rate")
+Counts = dict[str, tuple[float, int]]  # metric → right, rows
+
+
+class Rank:
+    """One rank's file. `newest`: its records of the last step; `rates`: counts of training by step."""
+
+    def __init__(self, path: Path, last: int):
+        self.tail, self.number = Tail(path, last), int(path.stem.removeprefix("rank"))
+        self.step, self.newest, self.rates = -1, [], {}
+
+    def look(self) -> None:
+        """Read on. A step that is before the last one: the run went on from a checkpoint, and what came after that is
+        no part of it any more."""
+        fresh: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for line in self.tail.lines()[1]:  # a full file makes room for a new one: what it said still holds
+            record = record_of(line)
+            if record is None:
+                continue
+            step = record["step"]
+            if step < self.step:
+                self.rates = {at: counts for at, counts in self.rates.items() if at < step}
+                fresh = defaultdict(list, {at: some for at, some in fresh.items() if at < step})
+            if step != self.step:
+                self.step, self.newest = step, []
+            self.newest.append(record)
+            if record["mode"] == "train":
+                fresh[step].append(record)
+        for step, records in fresh.items():
+            self.rates[step] = added(self.rates.get(step, {}), counted(records))
+
+
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """A line's record; None for one that is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(record, dict) and all(name in record for name in NEEDED) and isinstance(record["step"], int)
+    return record if whole and isinstance(record["completion"], str) else None
+
+
+def counted(records: list[dict[str, Any]]) -> Counts:
+    """What answers got right, over those whose gold is an action."""
+    scored = [record for record in records if parse_action(record["solution"] or "") is not None]
+    texts, golds = ([record[name] for record in scored] for name in ("completion", "solution"))
+    metrics = measure(texts, golds, [screen_of(record) for record in scored])
+    return {name: (metrics[name].value * metrics[name].n, metrics[name].n) for name in RATES}
+
+
+def added(one: Counts, other: Counts) -> Counts:
+    """The counts of both."""
+    nothing = (0.0, 0)
+    pairs = {name: (one.get(name, nothing), other.get(name, nothing)) for name in {**one, **other}}
+    return {name: (a[0] + b[0], a[1] + b[1]) for name, (a, b) in pairs.items()}
+
+
+class Answers:
+    """Of all ranks."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder / FOLDER
+        self.ranks: dict[Path, Rank] = {}
+
+    def look(self) -> None:
+        """Read on, new ranks' files too."""
+        paths = sorted(self.folder.glob("rank*.jsonl"))
+        for path in paths:
+            if path not in self.ranks:
+                self.ranks[path] = Rank(path, BACK // len(paths))
+        self.ranks = dict(sorted(self.ranks.items()))
+        for rank in self.ranks.values():
+            rank.look()
+
+    def newest(self) -> list[dict[str, Any]]:
+        """Groups of the newest step, training's first."""
+        step = max((rank.step for rank in self.ranks.values()), default=-1)
+        records = [record for rank in self.ranks.values() if rank.step == step for record in rank.newest]
+        records.sort(key=lambda record: record["mode"] != "train")
+        return list(islice(groups(records), SHOWN))
+
+    def lines(self) -> dict[tuple[str, str], Line]:
+        """Curves of what training's answers got right, over all ranks. A rollout's step is how many were done when it
+        was sampled; the log has it under the one that it is trained in."""
+        whole: dict[int, Counts] = {}
+        for rank in self.ranks.values():
+            for step, counts in rank.rates.items():
+                whole[step] = added(whole.get(step, {}), counts)
+        found: dict[tuple[str, str], Line] = {}
+        for step in sorted(whole):
+            for name, (right, rows) in whole[step].items():
+                if rows:
+                    steps, values = found.setdefault(("right answers", name), (array("d"), array("d")))
+                    steps.append(step + 1)
+                    values.append(right / rows)
+        return found
