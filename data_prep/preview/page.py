@@ -18,7 +18,7 @@ from overlay.data.images import scale_of, size_of
 from overlay.data.rows import parse_row
 from overlay.pages.drawing import screen, shape, shapes
 from overlay.pages.figures import svg
-from overlay.pages.gallery import SIDE
+from overlay.pages.groups import SIDE
 from overlay.prompt.style import PromptStyle
 
 COLOURS = ("#1f5fd1", "#d9822b", "#1a8f3c", "#8a4fbf")

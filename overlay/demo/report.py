@@ -13,6 +13,7 @@ from overlay.action.match import match
 from overlay.data.dataset import each_row
 from overlay.data.images import size_of
 from overlay.demo.difference import Difference
+from overlay.evaluate.identity import now
 from overlay.metrics.flags import RULE, Metric, gold_action, ruled, succeeds
 from overlay.metrics.rules.step import Screen
 from overlay.pages.drawing import screen, shape, shapes
@@ -89,6 +90,7 @@ def write_report(
         "trainer": trainer,
         "heldout_rows": len(rows),
         "minutes": round(minutes, 2),
+        "date": now(),
         "before": {name: asdict(m) for name, m in before.items()},
         "after": [{"seed": run["seed"], **{name: asdict(m) for name, m in run["after"].items()}} for run in seeds],
         "baselines": {policy: {n: asdict(m) for n, m in values.items()} for policy, values in baselines.items()},
@@ -105,6 +107,7 @@ def write_report(
         ruled=ruled,
         total=len(rows),
         minutes=minutes,
+        date=metrics["date"],
         trainer={"trl": "TRL's GRPOTrainer", "vlm-r1": "the patched VLM-R1"}.get(trainer, trainer),
         columns=columns,
         rises=rises,

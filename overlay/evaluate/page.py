@@ -10,7 +10,7 @@ from overlay.action.action import ACTION_NAMES
 from overlay.metrics import intervals
 from overlay.metrics.flags import ruled, under
 from overlay.pages.figures import svg
-from overlay.pages.gallery import card, embedded
+from overlay.pages.groups import answer_of, embedded, group_of
 from overlay.pages.render import write_page
 
 SHOWN = 300  # steps in the gallery, wrong ones first
@@ -46,13 +46,19 @@ def confusion(rows: pd.DataFrame) -> str:
     return svg(figure)
 
 
-def _card(row: dict[str, Any], completion: str, flags: dict[str, Any]) -> dict[str, Any]:
-    marks = ("step_success_rate", "action_type_accuracy", "format_rate")
-    record = {
+def verdict(flags: dict[str, Any], rule: str) -> bool | None:
+    """Whether an answer is right under the score's rule; None where that cannot judge it."""
+    right = flags[under(rule)]
+    return None if pd.isna(right) else bool(right)
+
+
+def _group(row: dict[str, Any], order: int, completion: str, flags: dict[str, Any], rule: str) -> dict[str, Any]:
+    marks = ("action_type_accuracy", "format_rate")
+    record = row | {
         "step": row["position"], "mode": row["app"], "advantage": None, "completion": completion,
         "rewards": {name: float(flags[name]) for name in marks},
     }  # fmt: skip
-    return card(row | record)
+    return {**group_of(record), "order": order, "answers": [answer_of(record, verdict(flags, rule))]}
 
 
 def write(
@@ -70,8 +76,8 @@ def write(
         bars("by position in the task", result["by_position"], rule),
     ]  # fmt: skip
     flags = table.to_dict("records")
-    order = sorted(range(len(rows)), key=lambda n: bool(flags[n][under(rule)]))[:SHOWN]
-    cards = [_card(rows[n], completions[n], flags[n]) for n in order]
+    order = sorted(range(len(rows)), key=lambda n: (False, None, True).index(verdict(flags[n], rule)))[:SHOWN]
+    found = [_group(rows[n], n, completions[n], flags[n], rule) for n in sorted(order)]
     write_page(
-        out, "score.html", name=name, result=result, ruled=ruled, figures=figures, cards=cards, screens=embedded(cards)
+        out, "score.html", name=name, result=result, ruled=ruled, figures=figures, groups=found, screens=embedded(found)
     )

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, SettingError, Stopped, Unanswered, command
+from overlay.evaluate.identity import now
 from overlay.live import chromium
 from overlay.live.environment import Environment, Pages
 from overlay.live.episode import Asker, episode
@@ -149,10 +150,10 @@ def line_of(one: dict[str, Any]) -> str:
     return json.dumps({**one, "steps": steps}) + "\n"
 
 
-def write(out: Path, episodes: list[dict[str, Any]], pages: str) -> dict[str, Any]:
-    """metrics.json, episodes.jsonl and play.html; returns the metrics."""
+def write(out: Path, episodes: list[dict[str, Any]], pages: str, about: dict[str, Any]) -> dict[str, Any]:
+    """metrics.json, episodes.jsonl and play.html; returns the metrics. `about`: who played, and when."""
     episodes = sorted(episodes, key=lambda one: (one["task"], one["seed"]))
-    result = summary(episodes, PAGES[pages].held_out)
+    result = {**summary(episodes, PAGES[pages].held_out), "about": about}
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
     (out / EPISODES).write_text("".join(map(line_of, episodes)), encoding="utf-8")
     write_page(out / "play.html", "play.html", name=out.name, pages=pages, result=result, episodes=episodes)
@@ -197,12 +198,18 @@ def main(argv: list[str] | None = None) -> int:
             raise Stopped(f"stopped; {_told(game)}") from stop
         finally:
             if game.done:
-                tell(args.out, write(args.out, game.done, args.pages))
+                tell(args.out, write(args.out, game.done, args.pages, about_of(args, url)))
     unanswered = Counter(one["unanswered"] for one in game.done if one["unanswered"])
     if unanswered:
         kinds = ", ".join(f"{reason} {count}" for reason, count in unanswered.most_common())
         raise Unanswered(f"episodes without an answer are not counted ({kinds}); {_told(game)}")
     return 0
+
+
+def about_of(args: argparse.Namespace, url: str) -> dict[str, Any]:
+    """Who played, how, and when."""
+    asked = {name: getattr(args, name) for name in ("temperature", "max_tokens")}
+    return {"model": args.name or "", "server": url, **asked, "date": now()}
 
 
 def tell(out: Path, result: dict[str, Any]) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 from overlay.action.action import Action, parse_action
 from overlay.action.match import match
+from overlay.errors import DataError
 from overlay.metrics.flags import gold_action, succeeds
 from overlay.metrics.rules.step import screen_of
-from overlay.pages.drawing import shape
+from overlay.pages.drawing import screen, shape
 from overlay.prompt.template import step_input
 
+SIDE = 640  # pixels of an embedded screen's longer side
 LONGEST = 90  # characters of an action beside its verdict
 
 
@@ -25,13 +27,17 @@ def told(action: Action | None) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def answer_of(record: dict[str, Any], right: bool | None = None) -> dict[str, Any]:
-    """One completion of a rollout record: its action, whether that is right (as given, else by the default rule; None
-    where gold is no action), its rewards, and what to draw."""
+def verdict(record: dict[str, Any]) -> bool | None:
+    """Whether a rollout record's completion is right by the default rule; None where gold is no action."""
+    if parse_action(record["solution"] or "") is None:
+        return None
+    return succeeds(parse_action(record["completion"]), gold_action(record["solution"]), screen_of(record))
+
+
+def answer_of(record: dict[str, Any], right: bool | None) -> dict[str, Any]:
+    """One completion of a rollout record: its action, whether that is `right`, its rewards, and what to draw."""
     answered, gold = parse_action(record["completion"]), parse_action(record["solution"] or "")
     scale = record.get("coordinate_scale") or (1.0, 1.0)
-    if right is None and gold is not None:
-        right = succeeds(answered, gold_action(record["solution"]), screen_of(record))
     return {
         "completion": record["completion"],
         "told": told(answered),
@@ -68,5 +74,17 @@ def groups(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         key = (record["step"], record["mode"], record["source"])
         if key not in found:
             found[key] = group_of(record)
-        found[key]["answers"].append(answer_of(record))
+        found[key]["answers"].append(answer_of(record, verdict(record)))
     return list(found.values())
+
+
+def embedded(found: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any] | None]:
+    """The screens of groups by path; None where the file is gone or broken."""
+    screens: dict[str, dict[str, Any] | None] = {}
+    for path in (path for one in found for path in one["images"]):
+        if path not in screens:
+            try:
+                screens[path] = screen(path, SIDE)
+            except DataError:
+                screens[path] = None
+    return screens

@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 from overlay.action.action import Action
 from overlay.action.space import Scale
 from overlay.data.images import open_image
-from overlay.pages.drawing import COLOURS, shape
+from overlay.pages.drawing import COLOURS, head, shape
 
 
 def drawn(path: str, action: Action | None, scale: Scale = (1.0, 1.0), gold: Action | None = None) -> Image.Image:
@@ -21,8 +21,9 @@ def drawn(path: str, action: Action | None, scale: Scale = (1.0, 1.0), gold: Act
                 pen.text((4, 4), f"{each.type} {each.text}", fill=COLOURS[kind])
         elif "path" in what:
             x1, y1, x2, y2 = what["path"]
+            one, other = head(what["path"])
             pen.line((x1, y1, x2, y2), fill=COLOURS[kind], width=width)
-            pen.ellipse((x2 - 3 * width, y2 - 3 * width, x2 + 3 * width, y2 + 3 * width), fill=COLOURS[kind])
+            pen.line((*one, x2, y2, *other), fill=COLOURS[kind], width=width)
         else:
             x, y, across, down = what["box"]
             look = {"outline": COLOURS[kind], "width": width}

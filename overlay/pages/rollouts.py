@@ -1,4 +1,5 @@
-"""A page of a run's rollouts: every sampled completion with its rewards, on its screens, to filter and sort.
+"""A page of a run's rollouts: sampled completions by prompt, with verdict and rewards, on their screens, to filter and
+sort.
 
     python -m overlay.pages.rollouts RUN [--out FILE] [--last 300]      (make rollouts RUN=)
 
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from overlay.checks import at_least, writable_file
 from overlay.errors import Arguments, DataError, command
-from overlay.pages.gallery import card, embedded
+from overlay.pages.about import about, record_of
+from overlay.pages.groups import embedded, groups
 from overlay.pages.render import write_page
 from overlay.training.rollout_file import FOLDER, read
 
@@ -22,9 +24,9 @@ def write_rollouts(run: Path, out: Path, last: int) -> int:
         first = records[-last]["step"]
         whole = [record for record in records if record["step"] > first]
         records = whole or records[-last:]
-    cards = [card(record) for record in records]
-    write_page(out, "rollouts.html", run=run.name, cards=cards, screens=embedded(cards))
-    return len(cards)
+    found, told = groups(records), about(record_of(run))
+    write_page(out, "rollouts.html", run=run.name, groups=found, screens=embedded(found), about=told)
+    return len(records)
 
 
 @command("rollouts")

@@ -12,6 +12,7 @@ from overlay.demo.run import figures
 from overlay.evaluate import baselines
 from overlay.metrics.flags import gold_action
 from tests.conftest import CHROMIUM, needs_chromium
+from tests.pages.looks import look
 from tests.stock import TASKS
 
 
@@ -73,6 +74,7 @@ def test_page_in_chromium(report):
             assert drawn["y"] - image["y"] == pytest.approx(y1 * scale, abs=3)
             assert drawn["width"] == pytest.approx((x2 - x1) * scale, abs=5)
         assert boxes >= 3
+        look(page)
         browser.close()
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []

@@ -22,6 +22,7 @@ from overlay.evaluate.answers import Answers
 from overlay.evaluate.identity import file_digest, weights_digest
 from tests.conftest import CHROMIUM, needs_chromium
 from tests.evaluate.parts import tree
+from tests.pages.looks import look
 from tests.served_parts import HELD_OUT_TASKS
 from tests.stock import ROOT
 
@@ -185,7 +186,11 @@ def test_the_score_of_a_served_model_and_its_page(url, held_out, tiny_model_dir,
         page.select_option("#type", "click")
         clicks = page.locator("article").count()
         assert 0 < clicks < shown == 30
-        assert all("gold click" in text for text in page.locator("article > div:first-child").all_inner_texts())
+        assert all("gold click" in text for text in page.locator("article > small").all_inner_texts())
+        page.select_option("#type", "")
+        verdicts = page.locator("article .tag").all_inner_texts()
+        assert verdicts == sorted(verdicts, key=["wrong", "right", "no verdict"].index)
+        look(page)
         page.screenshot(path=str(tmp_path / "page.png"))
         browser.close()
     assert Image.open(tmp_path / "page.png").size == (1250, 1400)
@@ -257,7 +262,7 @@ def test_several_files_by_a_protocol_against_several_scores(slow, tmp_path, caps
     assert (figures["sop"]["task_progress"]["value"], figures["sop"]["task_progress"]["n"]) == (1.0, 6)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "step success (infigui) 100.0 %" in page
-    assert "plan not told, all earlier steps told" in page
+    assert all(f">{words}</span>" in page for words in ("plan not told", "all earlier steps told"))
     refused = [*line, *whole, "--out", str(tmp_path / "out"), "--rule", "aitw"]
     assert score.main(refused) == 2
     assert "eval: rule aitw can judge none of the 12 rows: no such type: wait" in capsys.readouterr().err

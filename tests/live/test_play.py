@@ -19,6 +19,7 @@ from overlay.serve.client import Answer, Client
 from tests.broken_server import broken_server
 from tests.browsers import begin
 from tests.conftest import needs_chromium
+from tests.pages.looks import look as look_at
 
 pytestmark = [pytest.mark.integration, needs_chromium]
 THINK = '<think>{"task_interpretation": ""}</think>'
@@ -103,6 +104,7 @@ def test_a_served_model_plays_and_its_page_is_looked_at(url, pages, tiny_model_d
         with closing(page.context.browser.new_page()) as view:
             view.goto((tmp_path / "play" / "play.html").as_uri())
             assert view.locator("#count").inner_text() == "2 of 2"
+            look_at(view)
             assert view.evaluate("[...document.images].every(image => image.naturalWidth === 336)")
             view.select_option("#task", "click-button")
             assert view.locator("#count").inner_text() == "1 of 2"

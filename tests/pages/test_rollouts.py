@@ -7,11 +7,14 @@ from playwright.sync_api import sync_playwright
 
 from overlay.data.dataset import load_dataset
 from overlay.pages import rollouts
-from overlay.pages.gallery import card, embedded
+from overlay.pages.groups import embedded, groups
+from overlay.prompt.template import step_input
 from overlay.training.rollout_file import FOLDER, RolloutFile, read
 from tests.conftest import CHROMIUM, needs_chromium
+from tests.pages.looks import look
 from tests.stock import TASKS
 
+MEANS = "found.map(group => mean(group.answers.map(one => figure(one, 'gui_action_reward')).filter(known)))"
 HOSTILE = "</script><script>document.title = 'taken'</script>\ud800"
 
 
@@ -24,11 +27,14 @@ def run(demo_rows, tmp_path):
         log = RolloutFile(str(tmp_path / "run"), rank, 10)
         for step in range(3):
             row = clicks[2 * step + rank] if step < 2 else rows[len(rows) - 1 - rank]
-            answers = [f"<answer>{row['solution']}</answer>", "<answer>{}</answer>", HOSTILE, ""]
+            right = (step, rank) != (0, 1)
+            said = row["solution"] if right else '{"action_type": "back", "action_parameter": {"back": ""}}'
+            answers = [f"<answer>{said}</answer>", "<answer>{}</answer>", HOSTILE, ""]
             log.write([
                 {"step": step, "mode": "train", "source": row["source"], "image_path": row["image"],
                  "problem": row["problem"], "solution": row["solution"], "completion": answer,
-                 "rewards": {"gui_action_reward": [1.0, 0.0, 0.0, None][n], "format_reward": n / 2}, "advantage": 1 - n}
+                 "rewards": {"gui_action_reward": [1.0 / (1 + step + rank), 0.0, 0.0, None][n], "format_reward": n / 2},
+                 "advantage": 1 - n}
                 for n, answer in enumerate(answers)
             ])  # fmt: skip
     with open(tmp_path / "run" / FOLDER / "rank00001.jsonl", "a") as file:
@@ -50,18 +56,22 @@ def test_filter_sort_and_look(run, tmp_path):
         page.goto(out.as_uri())
         assert page.title() == "Rollouts of run"  # the hostile completion is text
         count = lambda: (page.locator("article").count(), page.locator("#count").inner_text())  # noqa: E731
-        assert count() == (24, "24 of 24")
+        assert count() == (6, "24 of 24 answers, 6 prompts")
+        look(page)
+        card = page.locator("article").first
+        assert card.locator("li .tag").all_inner_texts() == ["right", "wrong", "wrong", "wrong"]
+        assert "1 of 4 right" in card.locator("small").first.inner_text()
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         page.select_option("#step", "1")
-        assert count() == (8, "8 of 24")
+        assert count() == (2, "8 of 24 answers, 2 prompts")
         page.select_option("#type", "click")
         page.select_option("#reward", "gui_action_reward")
-        page.fill("#low", "0.5")
-        assert count() == (2, "2 of 24")
+        page.fill("#low", "0.3")
+        assert count() == (2, "2 of 24 answers, 2 prompts")
         # The answered box lies on the gold box, where the row says.
         first = read(run)[8]
         corner = json.loads(first["solution"])["action_parameter"]["click"].split(",")[:2]
-        article = page.locator("article", has_text=first["source"].split("/")[-1])
+        article = page.locator("article", has=page.get_by_text(first["source"].split("/")[-1]))
         gold, answered = (
             [article.locator(f"rect.{kind}").get_attribute(name) for name in ("x", "y", "width", "height")]
             for kind in ("gold", "answer")
@@ -72,10 +82,27 @@ def test_filter_sort_and_look(run, tmp_path):
         page.select_option("#step", "")
         page.select_option("#type", "")
         page.select_option("#reward", "format_reward")
-        page.select_option("#sort", "-")
+        page.fill("#low", "1.5")
+        page.select_option("#sort", "high")
         assert "format_reward 1.500" in page.locator("article").first.inner_text()
+        page.fill("#low", "")
+        page.select_option("#reward", "gui_action_reward")
+        page.select_option("#sort", "wrong")
+        cards = page.locator("article").all()
+        assert [card.locator(".tag.right").count() for card in cards] == [0, 1, 1, 1, 1, 1]
+        means = {}
+        for way in ("low", "high"):
+            page.select_option("#sort", way)
+            means[way] = page.evaluate(MEANS)
+        assert means["low"] == sorted(means["low"]) == means["high"][::-1]
+        assert means["low"][0] < means["low"][-1]
         page.fill("#text", "document.title")
-        assert count() == (6, "6 of 24")
+        assert count() == (6, "6 of 24 answers, 6 prompts")
+        page.fill("#text", step_input(first["problem"])[1]["task_content"])
+        assert page.locator("article h3").first.inner_text() == step_input(first["problem"])[1]["task_content"]
+        page.fill("#text", "")
+        page.select_option("#verdict", "true")
+        assert count() == (5, "5 of 24 answers, 5 prompts")
         page.screenshot(path=str(tmp_path / "page.png"))
         browser.close()
     assert errors == []
@@ -91,8 +118,8 @@ def test_only_the_newest_steps(run):
 def test_what_is_gone_is_said(run, tmp_path, capsys):
     assert rollouts.main([str(tmp_path / "nothing")]) == 2
     assert "no rollouts; train with --rollout_log_mb" in capsys.readouterr().err
-    gone = card({**read(run)[0], "image_path": [str(tmp_path / "gone.png")]})
-    assert embedded([gone]) == {str(tmp_path / "gone.png"): None}
+    gone = groups([{**read(run)[0], "image_path": [str(tmp_path / "gone.png")]}])
+    assert embedded(gone) == {str(tmp_path / "gone.png"): None}
     assert rollouts.main([str(run)]) == 0
     assert "24 completions" in capsys.readouterr().out
 
@@ -112,3 +139,17 @@ def test_a_flag_that_cannot_be_gets_one_line(flag, value, run, capsys):
     assert rollouts.main([str(run), flag, value]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"rollouts: {flag} ")
+
+
+def test_verdicts_and_arrowheads():
+    record = {
+        "step": 1, "mode": "train", "source": "rows.jsonl:1", "image_path": [], "problem": "", "advantage": 0.0,
+        "completion": '<answer>{"action_type": "swipe", "action_parameter": {"swipe": "50,180,50,80"}}</answer>',
+        "solution": '{"action_type": "swipe", "action_parameter": {"swipe": "100,200,100,100"}}', "rewards": {},
+    }  # fmt: skip
+    (group,) = groups([record, {**record, "completion": "?"}])
+    assert group["shape"]["d"] == "M100 200 L100 100 M112 122 L100 100 L88 122"
+    told = [(answer["right"], answer["told"]) for answer in group["answers"]]
+    assert told == [(True, "swipe 50,180,50,80"), (False, "")]
+    (other,) = groups([{**record, "solution": "no action"}])
+    assert (other["answers"][0]["right"], other["type"]) == (None, "other")

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from overlay.checks import at_least
 from overlay.data.images import encode, open_image
 from overlay.errors import Arguments, DataError, SettingError, command
-from overlay.pages.gallery import SIDE
+from overlay.pages.groups import SIDE
 from overlay.pages.render import rendered
 from overlay.pages.watch.state import Watched
 

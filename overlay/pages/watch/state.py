@@ -1,6 +1,5 @@
 """Where a run stands, from the files that it writes: what the page asks for, again and again."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from overlay.data.images import size_of
 from overlay.errors import DataError
+from overlay.pages.about import about, record_of
 from overlay.pages.watch.answers import Answers
 from overlay.pages.watch.curves import Log, panels
 from overlay.training.rollout_file import FOLDER
@@ -17,16 +17,6 @@ from overlay.training.stopped import earlier
 QUIET = 60.0  # seconds without a sign of life that need no word, whatever the pace
 LOADING = 600.0  # before the first step: models load, data is read
 PATIENCE = 5  # logged steps
-TOLD = ("model_name_or_path", "world_size", "num_generations", "learning_rate", "beta")
-
-
-def record_of(folder: Path) -> dict[str, Any]:
-    """run.json; empty where there is none yet."""
-    try:
-        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def size_or_none(path: str) -> tuple[int, int] | None:
@@ -74,14 +64,10 @@ class Watched:
         screens = {path: size_or_none(path) for group in groups for path in group["images"]}
         self.images |= screens.keys()
         settings = record.get("settings", {})
-        starts = record.get("starts") or [{}]
         return {
             "run": self.folder.name,
             "state": self._state(record, settings),
-            "about": {name: settings[name] for name in TOLD if settings.get(name) is not None}
-            | ({"data": ", ".join(record["files"])} if record.get("files") else {})
-            | {f"rows {name}": count for name, count in record.get("rows", {}).items()},
-            "starts": [start["date"] for start in starts if "date" in start],
+            "about": about(record),
             "ranks": [{"rank": rank.number, "step": rank.step} for rank in self.answers.ranks.values()],
             "panels": list(panels({**self.answers.lines(), **self.log.lines})),
             "groups": groups,
