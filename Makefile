@@ -173,8 +173,9 @@ serve: $(VENV)/.ready ## Serve a checkpoint at an OpenAI-compatible endpoint: MO
 infer: $(VENV)/.ready ## Ask a served model for one step: URL= IMAGES= and DATA= [INDEX=0] or TASK= [NAME=model STYLE=folder OUT=]
 	$(call need,URL,http://host:port/v1)
 	$(call need,IMAGES,image folder)
+	$(call either,TASK,DATA)
 	$(PY) -m overlay.serve.ask --url "$(URL)" $(if $(NAME),--name "$(NAME)") $(if $(STYLE),--style "$(STYLE)") --images "$(IMAGES)" --out "$(or $(OUT),answer.png)" $(ARGS) \
-		$(if $(TASK),--task "$(TASK)") $(if $(DATA),--data "$(DATA)" --index $(or $(INDEX),0))
+		$(if $(TASK),--task "$(TASK)") $(if $(DATA),--data "$(DATA)") $(if $(INDEX),--index $(INDEX))
 
 .PHONY: eval
 eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or URL= [NAME= STYLE=], DATA= IMAGES= [OUT= PROTOCOL= ARGS=]

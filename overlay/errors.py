@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import wraps
-from typing import NoReturn
+from typing import Any, NoReturn
 
 Main = Callable[..., int]  # argv: list[str] | None = None
 ENDED = "OVERLAY_ENDED"  # variable: the launcher's file for "STATUS reason" of an end that must not be repeated
@@ -97,7 +97,11 @@ class Finished(UserError, SystemExit):
 
 
 class Arguments(argparse.ArgumentParser):
-    """A parser of a command line, whose faults are one line like all others. Raises SettingError."""
+    """A parser of a command line, whose faults are one line like all others; a beginning of a flag is none. Raises
+    SettingError."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         raise SettingError(f"{message}{nearest_flag(message, self)} (--help tells what there is)")

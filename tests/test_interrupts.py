@@ -13,7 +13,8 @@ import pytest
 
 from overlay.demo import run as demo
 from overlay.errors import RunStopped
-from tests.conftest import step_record, write_step
+from tests.broken_server import broken_server
+from tests.conftest import needs_chromium, step_record, write_step
 from tests.stock import ROOT, TASKS
 
 pytestmark = pytest.mark.integration
@@ -71,6 +72,29 @@ def test_infer_leaves_the_old_picture(demo_rows, tmp_path):
         status, told = interrupted(line, lambda process: server.accept())
     assert (status, told) == (130, "infer: stopped")
     assert picture.read_bytes() == b"old"
+
+
+@needs_chromium
+@pytest.mark.long
+@pytest.mark.parametrize("played", [0, 1, 3])
+def test_play_keeps_what_was_played(played, tmp_path):
+    """With its browsers, as a terminal's Ctrl-C reaches them: before the first episode ends, after one and three."""
+    lines = tmp_path / "out" / "episodes.jsonl"
+    with broken_server() as server:
+        server.kind = "as usual"
+
+        def ready(process):
+            while not server.requests or (lines.read_bytes().count(b"\n") if lines.exists() else 0) < played:
+                time.sleep(0.02)
+
+        line = ["overlay.live.play", "--url", server.url, "--name", "m", "--tasks", "click-test", "--episodes", "20"]
+        status, told = interrupted([*line, "--out", tmp_path / "out"], ready)
+    assert status == 130
+    assert told.startswith("play: stopped; ")
+    kept = int(told.split("; ")[1].split()[0])
+    assert kept >= played
+    assert (lines.read_text().count("\n") if kept else 0) == kept
+    assert (tmp_path / "out" / "play.html").exists() == (kept > 0)
 
 
 def test_the_demo_goes_on_by_seed(tmp_path, monkeypatch, capsys):

@@ -21,12 +21,14 @@ IMPORT, EVAL, ASK = "data_prep.sources.__main__", "overlay.evaluate.score", "ove
 PLAY, SERVE, LOCAL = "overlay.live.play", "overlay.serve.server", "overlay.serve.local"
 MERGE, PROCESSOR, ROLLOUTS = "overlay.model.adapter", "overlay.model.processor", "overlay.pages.rollouts"
 TRAIN, DEMO, PATCH = "overlay.backends.trl.train", "overlay.demo.run", "overlay.patching.__main__"
+SFT = "overlay.backends.sft.train"
 SCORED, ASKED = "--url {url} --data {rows} --images {tasks} --out {new}", "--url {url} --images {tasks}"
 RUN = (
     "--model_name_or_path {model} --data_file_paths {rows} --image_folders {tasks} --arrow_cache_dir {new} "
     "--task_type gui --output_dir {new} --use_cpu true --bf16 false --per_device_train_batch_size 4 "
     "--num_generations 2 --max_steps 1 "
 )
+RUN_SFT = RUN.replace("--num_generations 2 ", "")
 
 CASES = [  # module, its command line, how the line begins after the command's name
     (DATA, "{none} --out {new}", "{none}: no such folder (TASKS="),
@@ -80,6 +82,7 @@ CASES = [  # module, its command line, how the line begins after the command's n
     (EVAL, SCORED + " --rule nearly", "argument --rule: invalid choice: 'nearly'"),
     (EVAL, SCORED + " --style {empty}", "--style {empty}: no prompt_style.json there"),
     (EVAL, SCORED + " --min_pixels 9000 --max_pixels 5000", "--min_pixels 9000 and --max_pixels 5000: 0 < least"),
+    (EVAL, SCORED + " --concurr 2", "unrecognized arguments: --concurr 2: did you mean --concurrency?"),
     (EVAL, SCORED + " --protocoll x", "unrecognized arguments: --protocoll x: did you mean --protocol?"),
     (ASK, "--images {tasks} --data {rows}", "--url is missing"),
     (ASK, ASKED, "give a data file (--data"),
@@ -89,6 +92,7 @@ CASES = [  # module, its command line, how the line begins after the command's n
     (ASK, ASKED + " --task {none}", "--task {none}: no such file"),
     (ASK, ASKED + " --task {list}", "--task: neither a step file nor its input"),
     (ASK, ASKED + " --data {rows} --index 4000", "{rows}: no row 4000"),
+    (ASK, ASKED + " --task {list} --index 2", "--index 2: a row of --data; a step file is one step"),
     (ASK, ASKED + " --data {rows} --index -1", "--index -1: a number of at least 0"),
     (ASK, ASKED + " --data {rows} --out {new}.txt", "--out {new}.txt: a picture's name"),
     (PLAY, "--url {url} --out {new} --tasks", "--tasks: name at least one"),
@@ -113,6 +117,10 @@ CASES = [  # module, its command line, how the line begins after the command's n
     (PATCH, "upgrade", "argument command: invalid choice: 'upgrade'"),
     (PATCH, "new ../x", "NAME=../x: give <area>-<what it does>"),
     (TRAIN, RUN + "--learnin_rate 3", "--learnin_rate is no flag of this trainer: did you mean --learning_rate?"),
+    (TRAIN, RUN + "--max_step 3", "--max_step is no flag of this trainer: did you mean --max_steps?"),
+    (TRAIN, RUN + "--learning-rat=3", "--learning-rat=3 is no flag of this trainer: did you mean --learning-rate?"),
+    (SFT, RUN_SFT + "--max_step 3", "--max_step is no flag of this trainer: did you mean --max_steps?"),
+    (SFT, RUN_SFT + "--num_train_epochs two", "argument --num_train_epochs/--num-train-epochs: invalid float value"),
     (TRAIN, RUN + "--learning_rate fast", "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
     (TRAIN, RUN + "--optim newton", "argument --optim: invalid choice: 'newton'"),
     (TRAIN, RUN + "--loss_type nll", "--loss_type 'nll' is none of grpo, bnpo"),
@@ -184,6 +192,8 @@ def test_refused_in_one_line(module, line, message, words, capsys, monkeypatch):
         ("train GENERATION=4", "GENERATION=: make train does not read it (did you mean GENERATIONS=?)"),
         ("train-multinode MASTER_ADR=x NNODES=2", "MASTER_ADR=: make train-multinode does not read it"),
         ("eval MODEL=a URL=b DATA=c IMAGES=d", "eval: MODEL= and URL=: give one of them"),
+        ("infer URL=a IMAGES=b TASK=c INDEX=3", "infer: --index 3: a row of --data; a step file is one step"),
+        ("infer URL=a IMAGES=b TASK=c DATA=d", "infer: TASK= and DATA=: give one of them"),
         ("play MODEL=a URL=b", "play: MODEL= and URL=: give one of them"),
         ("sample TASKS=a DATA=b", "TASKS=: make sample does not read it"),
         ("patch VENV=x TO=b", "TO=: make patch does not read it"),
@@ -214,7 +224,7 @@ def test_make_takes_what_its_goals_read():
 @pytest.mark.parametrize("backend", ["vlm-r1", pytest.param("trl", marks=pytest.mark.long)])
 def test_one_line_under_torchrun_on_every_rank(backend, words, request, tmp_path):
     """Two ranks refuse; no traceback of theirs or of torchrun's, and the status is a refusal's."""
-    line = [*RUN.format(**words).split(), "--num_generatoins", "4"]
+    line = [*RUN.format(**words).split(), "--max_step", "4"]
     program, paths = ["-m", TRAIN], [str(ROOT)]
     if backend == "vlm-r1":
         upstream = request.getfixturevalue("upstream")
@@ -234,7 +244,7 @@ def test_one_line_under_torchrun_on_every_rank(backend, words, request, tmp_path
     )  # fmt: skip
     assert done.returncode == 2, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
-    said = "--num_generatoins is no flag of this trainer: did you mean --num_generations?"
+    said = "--max_step is no flag of this trainer: did you mean --max_steps?"
     told = [each for each in done.stderr.splitlines() if said in each]
     assert [each.partition(": ")[0] for each in told] == [{"trl": "train", "vlm-r1": "overlay"}[backend], "launch"]
     assert told[-1].endswith("(status 2: start again when that is mended)")

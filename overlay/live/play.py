@@ -155,7 +155,9 @@ def write(out: Path, episodes: list[dict[str, Any]], pages: str, about: dict[str
     episodes = sorted(episodes, key=lambda one: (one["task"], one["seed"]))
     result = {**summary(episodes, PAGES[pages].held_out), "about": about}
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
-    (out / EPISODES).write_text("".join(map(line_of, episodes)), encoding="utf-8")
+    aside = out / f"{EPISODES}.tmp"
+    aside.write_text("".join(map(line_of, episodes)), encoding="utf-8")
+    aside.replace(out / EPISODES)
     write_page(out / "play.html", "play.html", name=out.name, pages=pages, result=result, episodes=episodes)
     return result
 
@@ -193,12 +195,13 @@ def main(argv: list[str] | None = None) -> int:
         print(told, file=sys.stderr)
         game = Game(asker, args, style)
         try:
-            game.play()
+            try:
+                game.play()
+            finally:
+                if game.done:
+                    tell(args.out, write(args.out, game.done, args.pages, about_of(args, url)))
         except KeyboardInterrupt as stop:
             raise Stopped(f"stopped; {_told(game)}") from stop
-        finally:
-            if game.done:
-                tell(args.out, write(args.out, game.done, args.pages, about_of(args, url)))
     unanswered = Counter(one["unanswered"] for one in game.done if one["unanswered"])
     if unanswered:
         kinds = ", ".join(f"{reason} {count}" for reason, count in unanswered.most_common())

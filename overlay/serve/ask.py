@@ -95,7 +95,7 @@ async def run(args: argparse.Namespace) -> None:
         (style, told), gold = style_of(args), None
         question, names = question_of_task(record, style)
     else:
-        question, names, gold = question_of_row(args.data, args.index)
+        question, names, gold = question_of_row(args.data, args.index or 0)
         style, told = style_of(args)
         told += of_rows(style, [question])
     paths = [os.path.join(args.images, name) for name in names]
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--task", type=Path, help="a step file, or its input, as JSON")
     what.add_argument("--data", type=Path, help="a data file; see --index")
-    parser.add_argument("--index", type=int, default=0, help="row of --data, from 0")
+    parser.add_argument("--index", type=int, help="row of --data, from 0, the first by default")
     parser.add_argument("--images", required=True, help="image folder")
     parser.add_argument("--out", type=Path, default=Path("answer.png"), help="picture of the action on the screen")
     asking(parser)
@@ -132,6 +132,8 @@ def main(argv: list[str] | None = None) -> int:
         raise SettingError("--url is missing: make serve MODEL=..., then --url http://127.0.0.1:8000/v1")
     if not args.task and not args.data:
         raise SettingError("give a data file (--data, make infer DATA=) or a step file (--task, TASK=)")
+    if args.task and args.index is not None:
+        raise SettingError(f"--index {args.index}: a row of --data; a step file is one step")
     at_least(args, index=0)
     check_asking(args)
     if not os.path.isdir(args.images):

@@ -8,10 +8,13 @@ from overlay.errors import SettingError, nearest, nearest_flag, refused_as_setti
 
 def one_line(parser: type) -> type:
     """TRL's parser class, which raises SettingError instead of ending the process with a page of usage or a traceback:
-    for a flag that is not known (with the nearest that is), a value that cannot be, settings that the argument classes
-    refuse, and a --config file that cannot be read."""
+    for a flag that is not known (with the nearest that is; a beginning of a flag is none), a value that cannot be,
+    settings that the argument classes refuse, and a --config file that cannot be read."""
 
     class Parser(parser):
+        def __init__(self, *kinds: Any, **options: Any):
+            super().__init__(*kinds, **{"allow_abbrev": False, **options})
+
         def error(self, message: str) -> Any:
             raise SettingError(message + nearest_flag(message, self))
 

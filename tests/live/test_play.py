@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from contextlib import closing
 
 import pytest
@@ -157,12 +158,35 @@ def test_a_bad_reply_costs_its_episode(kind, broken, tmp_path, monkeypatch, caps
     assert "2 of 2 episodes were played" in said
 
 
-def test_ctrl_c_keeps_what_was_played(broken, tmp_path, monkeypatch, capsys):
-    after(broken, monkeypatch, 4, lambda: os.kill(os.getpid(), signal.SIGINT))
+@pytest.mark.parametrize("count", [0, 4])
+def test_ctrl_c_keeps_what_was_played(count, broken, tmp_path, monkeypatch, capsys):
+    """In the first episode, which leaves nothing, and in the second."""
+    after(broken, monkeypatch, count, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert play.main(line_of(broken, tmp_path, "--episodes", "2")) == 130
-    assert capsys.readouterr().err.splitlines()[-1].startswith("play: stopped; 1 of 4 episodes were played")
-    assert json.loads((tmp_path / "metrics.json").read_text())["all"]["n"] == 1
-    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 1
+    played = count // 4
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"play: stopped; {played} of 4 episodes were played")
+    left = [path.name for path in sorted(tmp_path.iterdir())]
+    assert left == ["episodes.jsonl", "metrics.json", "play.html"][: 3 * played]
+    if played:
+        assert json.loads((tmp_path / "metrics.json").read_text())["all"]["n"] == 1
+        assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 1
+
+
+def test_ctrl_c_while_it_writes_keeps_the_episodes(broken, tmp_path, monkeypatch, capsys):
+    write_text = play.Path.write_text
+
+    def interrupted(path, text, **options):
+        if path.name.startswith("episodes"):
+            write_text(path, text[:10])  # as far as it got
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        return write_text(path, text, **options)
+
+    monkeypatch.setattr(play.Path, "write_text", interrupted)
+    assert play.main(line_of(broken, tmp_path, "--episodes", "1")) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith("play: stopped; 2 of 2 episodes were played")
+    lines = (tmp_path / "episodes.jsonl").read_text().splitlines()
+    assert {json.loads(line)["task"] for line in lines} == {"click-test", "click-button"}
 
 
 def test_a_server_that_died_ends_it(broken, tmp_path, monkeypatch, capsys):

@@ -26,6 +26,7 @@ from overlay.model.processor import training_processor
 from overlay.model.vision import freeze_vision
 from overlay.refused import refuse
 from overlay.settings import DataArguments
+from overlay.training.command_line import one_line
 from overlay.training.identity import RunRecord, settings_of
 from overlay.training.leave import leave
 from overlay.training.stopped import not_again
@@ -58,7 +59,7 @@ def train(data: DataArguments, args: SftArguments, model: ModelArguments) -> Sft
     processor()  # what is wrong with it is said before the data is read
     first = args.process_index == 0
     splits = prepare(data, args, style_of_run(data, name, says=first), processor, None)
-    record = RunRecord(str(args.output_dir), settings_of(data, args, model), first)
+    record = RunRecord(str(args.output_dir), settings_of(data, args, model), first, data.data_file_paths)
     record.check(data.resume_changed)
     trainer = SftTrainer(
         model=load_model(model), args=args, train_dataset=splits.train, eval_dataset=splits.held_out,
@@ -73,7 +74,7 @@ def train(data: DataArguments, args: SftArguments, model: ModelArguments) -> Sft
 @command("sft", FileNotFoundError, UnpicklingError)
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and train; impossible settings and bad data give one line and status 2."""
-    train(*TrlParser(ARGUMENTS).parse_args_and_config(argv))
+    train(*one_line(TrlParser)(ARGUMENTS).parse_args_and_config(argv))
     return 0
 
 
