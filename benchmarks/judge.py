@@ -44,7 +44,7 @@ def theirs(source: str, folder: str) -> list[float]:
 
 def ours(source: str, folder: str) -> list[float]:
     """All completions of the step."""
-    return score_judged(judge, TEXTS, [GOLD] * COMPLETIONS)
+    return score_judged(judge, TEXTS, [[GOLD]] * COMPLETIONS)
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
     python -m data_prep.check rows.jsonl --images TASKS [--processor MODEL]     (make data-check)
 
-Prints counts: rows, images per row, image sizes, action types, annotated elements, groups, plans, apps and, with a
-processor, prompt lengths in tokens. Every broken row is named with its line; the exit status is then 1.
+Prints counts: rows, images per row, image sizes, action types, right answers of a row, annotated elements, groups,
+plans, apps and, with a processor, prompt lengths in tokens. Every broken row is named with its line; the exit status is
+then 1.
 """
 
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 import orjson
 from tqdm import tqdm
 
-from data_prep.steps import check_output
+from data_prep.steps import check_also, check_output
 from overlay.action.completion import load_json
 from overlay.action.space import LEAST_PIXELS
 from overlay.checks import at_least
@@ -44,6 +45,7 @@ class Tally:
     images: Counter = field(default_factory=Counter)
     sizes: Counter = field(default_factory=Counter)
     types: Counter = field(default_factory=Counter)
+    also: Counter = field(default_factory=Counter)
     elements: Counter = field(default_factory=Counter)
     groups: Counter = field(default_factory=Counter)
     plans: Counter = field(default_factory=Counter)
@@ -53,7 +55,7 @@ class Tally:
 
     def add(self, other: "Tally") -> None:
         self.rows += other.rows
-        for name in ("images", "sizes", "types", "elements", "groups", "plans", "unread", "apps"):
+        for name in ("images", "sizes", "types", "also", "elements", "groups", "plans", "unread", "apps"):
             getattr(self, name).update(getattr(other, name))
         self.problems.extend(other.problems)
 
@@ -85,11 +87,13 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
         action = load_json(row["solution"])
         if isinstance(action, dict) and "action_type" in action:
             tally.types[str(action["action_type"])] += 1
-            tally.problems.extend((number, reason) for reason in check_output(action, size))
+            problems = [*check_output(action, size), *check_also(row["also"], size)]
+            tally.problems.extend((number, reason) for reason in problems)
         else:
             tally.types["(not an action)"] += 1
             if '"action_type"' in row["solution"]:
                 tally.problems.append((number, "the answer names an action_type and is no JSON (as NaN is none)"))
+        tally.also[1 + len(row["also"])] += 1
         tally.elements[_annotated(row["elements"])] += 1
         tally.groups[row["group"] or "(none)"] += 1
         tally.plans["plan and history line up" if row["aligned"] else "they do not, as the row says"] += 1
@@ -171,6 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     _table("images per row", tally.images)
     _table("image sizes", tally.sizes)
     _table("action types", tally.types)
+    _table("right answers per row", tally.also)
     _table("elements", tally.elements)
     _table("groups", tally.groups)
     _table("plans", tally.plans)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
+from overlay.action.completion import load_json
 from overlay.data.images import check_image
-from overlay.data.rows import ANNOTATIONS, RowError, annotations_of
+from overlay.data.rows import ANNOTATIONS, RowError, also_of, annotations_of
 from overlay.prompt.template import RESERVED, SCREEN_FIELDS
 
 # Optional, beside input and output; they become columns of the row.
-COLUMNS = (*ANNOTATIONS, "group", "aligned", "thinking")
+COLUMNS = (*ANNOTATIONS, "group", "aligned", "thinking", "also")
 _STEP = re.compile(r"step_(\d+)\.json")
 
 
@@ -80,10 +81,12 @@ def read_step(root: Path, path: Path, decode: bool) -> Step:
     if not step.problems:
         step.input, step.output = record["input"], record["output"]
         sizes = _check_input(step, root, decode)
-        step.problems.extend(check_output(step.output, sizes[-1] if sizes else None))
+        size = sizes[-1] if sizes else None
+        step.problems.extend(check_output(step.output, size))
         step.columns = {name: record[name] for name in COLUMNS if record.get(name) is not None}
         try:
             annotations_of(step.columns)
+            step.problems.extend(check_also(also_of(step.columns), size))
         except RowError as error:
             step.problems.append(str(error))
     return step
@@ -154,6 +157,15 @@ def check_output(output: object, size: tuple[int, int] | None) -> list[str]:
     if kind in TEXT_TYPES:
         return [f"{kind} without its text"] if kind in ("open_app", "type") and not value else []
     return [f"{kind} takes an empty string, not {value!r}"] if value else []
+
+
+def check_also(further: list[str], size: tuple[int, int] | None) -> list[str]:
+    """What is wrong with the further right actions (JSON) of a row whose gold is an action; see `check_output`."""
+    return [
+        f"also[{number}]: {reason}"
+        for number, text in enumerate(further)
+        for reason in check_output(load_json(text), size)
+    ]
 
 
 def _check_coordinates(kind: str, value: object, size: tuple[int, int] | None) -> list[str]:

@@ -27,7 +27,7 @@ SHOWN = 3  # examples of a kind
 @dataclass(frozen=True)
 class Row:
     """A good row. `box`: (width, height) of the gold box in pixels, `screen`: of the current screen; `tokens`: of its
-    images; `content`: digest of question, screens' paths and gold."""
+    images; `content`: digest of question, screens' paths and right answers."""
 
     line: int
     content: str
@@ -58,7 +58,7 @@ def row_of(number: int, line: bytes, folder: Path, space: Space) -> Row:
     gold = parse_action(row["solution"])
     corners = gold.coordinates if gold and gold.type in BOX_TYPES else None
     box = (corners[2] - corners[0], corners[3] - corners[1]) if corners and len(corners) == 4 else None
-    parts = json.dumps([row["problem"], row["image"], row["solution"]])
+    parts = json.dumps([row["problem"], row["image"], row["solution"], *row["also"]])
     return Row(
         number, hashlib.sha256(parts.encode(errors="replace")).hexdigest()[:24],
         str(step_input(row["problem"])[1].get("task_content") or ""), gold.type if gold else "(not an action)",

@@ -115,13 +115,14 @@ def _card(row: dict[str, Any], facts: Row, source: str, shown: Shown) -> dict[st
     paths = list(facts.images)
     sizes = [size_of(path, source) for path in paths]
     messages = style.messages(row["problem"], len(paths))
-    box = facts.box
+    box, scale = facts.box, scale_of(style, paths, source)
+    further = [shape(parse_action(text), "also") for text in row["also"]]
     return {
         "source": source, "type": facts.type, "asked": facts.asked, "gold": row["solution"],
-        "told": rescale_action(row["solution"], scale_of(style, paths, source)),
+        "told": rescale_action(row["solution"], scale), "also": [rescale_action(text, scale) for text in row["also"]],
         "screens": [screen(path, SIDE) for path in paths],
         "names": [f"{'/'.join(Path(path).parts[-2:])}, {w} × {h}" for path, (w, h) in zip(paths, sizes, strict=True)],
-        "shapes": shapes(shape(parse_action(row["solution"]), "gold")),
+        "shapes": shapes(*further, shape(parse_action(row["solution"]), "gold")),
         "box": f"{box[0]:g} × {box[1]:g} px" if box else "",
         "prompt": shown.prompt(messages, [style.space.tokens(*size) for size in sizes]),
     }  # fmt: skip

@@ -43,7 +43,8 @@ class Said(NamedTuple):
 class SourceStep:
     """One screen (encoded bytes) and what was done on it. `description`: the source's own words, if any; `elements`:
     annotated boxes in pixels, None where the source knows none; `candidates`: those that the action means, where they
-    are not those that hold the tap; `plan`: the one in force, where it changes."""
+    are not those that hold the tap; `plan`: the one in force, where it changes; `also`: further right actions that the
+    source names."""
 
     screen: bytes
     said: Said
@@ -51,6 +52,7 @@ class SourceStep:
     elements: list[Box] | None = None
     plan: list[str] | None = None
     candidates: list[Box] | None = None
+    also: list[Said] = field(default_factory=list)
 
 
 @dataclass

@@ -71,6 +71,7 @@ class Tree:
             self.report.counts["steps"] += 1
             if "aligned" in record:
                 self.report.counts["steps whose plan and history do not line up"] += 1
+            self.report.counts["steps with further right actions"] += bool(step.also)
         self.report.counts["episodes"] += 1
 
     def _screens(self, episode: Episode, folder: Path) -> list[str]:
@@ -98,6 +99,10 @@ class Tree:
         self.screens[key] = path
 
 
+def _action(said: Said) -> dict[str, Any]:
+    return {"action_type": said.kind, "action_parameter": {said.kind: said.parameter}}
+
+
 def _record(episode: Episode, step: SourceStep, plan: list[str], done: list[str], screens: list[str]) -> dict:
     """The step file's content; `done`: steps in words up to this one; `screens`: previous (if any) and current."""
     *history, words = done
@@ -111,11 +116,7 @@ def _record(episode: Episode, step: SourceStep, plan: list[str], done: list[str]
             "app_name": episode.app,
             "action_type_list": ACTION_NAMES,
         },
-        "output": {
-            "action_type": step.said.kind,
-            "action_parameter": {step.said.kind: step.said.parameter},
-            "action_description": words,
-        },
+        "output": {**_action(step.said), "action_description": words},
     }
     size, tap, candidates = size_of(step.screen), step.said.tap, step.candidates
     if step.elements is not None:
@@ -126,6 +127,8 @@ def _record(episode: Episode, step: SourceStep, plan: list[str], done: list[str]
         record["candidates"] = on_screen(candidates, size)
     if tap:
         record["tap"] = [round(value, 2) for value in tap]
+    if step.also:
+        record["also"] = [_action(said) for said in step.also]
     if episode.group:
         record["group"] = episode.group
     if (plan or history) and plan[: len(done)] != done:

@@ -2,6 +2,8 @@
 as `images/<episode>_<step>.png` beside it. Its evaluation file is the one whose 8,444 steps recent scores are given on.
 
 A click's box is the smallest of its `candidate_bbox` or `bbox`; these boxes are the elements. A swipe is the finger's.
+Further right actions are those that its evaluation takes for right: a click on one of the other candidates, which do
+not hold the tap, and on the app's icon where an app is to be opened.
 """
 
 from collections.abc import Iterator
@@ -20,8 +22,10 @@ from data_prep.sources.common import (
     swiped,
     tapped,
     typed,
+    written,
 )  # fmt: skip
-from overlay.action.action import Box
+from data_prep.sources.tree import on_screen
+from overlay.action.action import Box, contains
 from overlay.errors import SourceError
 
 
@@ -43,13 +47,26 @@ def _episode(reading: Reading, record: dict, file: Path) -> Episode | None:
         action, options = step["action_content"], step.get("check_options") or {}
         boxes = options.get("candidate_bbox") or ([action["bbox"]] if "bbox" in action else [])
         elements = [(box[0], box[1], box[2], box[3]) for box in boxes]
-        said = _said(action, size_of(screen), elements, reading.report)
+        size = size_of(screen)
+        said = _said(action, size, elements, reading.report)
         app = said.parameter if said.kind == "open_app" else app
         known = said.kind in ("click", "long_click") and ("bbox" in action or "check_options" in step)
         icons = elements if said.kind == "open_app" and "check_options" in step else None
         words = step.get("step_instruction") or ""
-        steps.append(SourceStep(screen, said, words, elements if known else None, candidates=icons))
+        also = _also(said, on_screen(elements, size)) if "check_options" in step else []
+        steps.append(SourceStep(screen, said, words, elements if known else None, candidates=icons, also=also))
     return Episode(name, record["goal"], app, None, steps)
+
+
+def _also(said: Said, boxes: list[list[int]]) -> list[Said]:
+    kind = "long_click" if said.kind == "long_click" else "click"
+    if said.kind not in ("click", "long_click", "open_app"):
+        return []
+    return [
+        Said(kind, written(tuple(box)))
+        for box in boxes
+        if said.tap is None or not contains((box[0], box[1], box[2], box[3]), *said.tap)
+    ]
 
 
 def _said(action: dict, size: tuple[int, int], elements: list[Box], report: Report) -> Said:

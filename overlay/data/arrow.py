@@ -21,6 +21,7 @@ SCHEMA = pa.schema(
         ("image", pa.list_(pa.string())),
         ("problem", pa.string()),
         ("solution", pa.string()),
+        ("also", pa.list_(pa.string())),
         ("accu_reward_method", pa.string()),
         ("elements", pa.list_(pa.list_(pa.float64()))),
         ("group", pa.string()),

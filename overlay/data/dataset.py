@@ -19,7 +19,7 @@ from overlay.data.arrow import Source, build
 from overlay.errors import DataError
 
 FLAGS = "--data_file_paths", "--image_folders", "--reward_method"
-FORMAT = 3  # raise it when the columns or their meaning change: older caches are then built anew
+FORMAT = 4  # raise it when the columns or their meaning change: older caches are then built anew
 
 
 def split_paths(value: str) -> list[str]:
@@ -63,8 +63,9 @@ def load_dataset(
     """Dataset of `a:b` data files with their `a:b` image folders and `a:b` reward methods (counts must agree).
 
     Columns: id (str), image (list of absolute paths), problem (str with `<image>` marks), solution (str),
-    accu_reward_method (str), the optional ones of `overlay.data.rows`, source (`file:line`). `methods` are the reward
-    methods that exist; `flags`: what the user named files, folders and methods by. Raises DataError.
+    also (list of str), accu_reward_method (str), the optional ones of `overlay.data.rows`, source (`file:line`).
+    `methods` are the reward methods that exist; `flags`: what the user named files, folders and methods by. Raises
+    DataError.
     """
     files, folders = split_paths(data_file_paths), split_paths(image_folders)
     chosen = split_paths(reward_method) if reward_method else ["default"] * len(files)

@@ -17,9 +17,11 @@ def example_columns(batch: dict[str, list], style: PromptStyle) -> dict[str, lis
     scales = [scale_of(style, *row) for row in rows]
     pairs = zip(batch["problem"], batch["image"], strict=True)
     sizes = [size_of(paths[-1], source) if paths else (1, 1) for paths, source, _ in rows]
+    further = batch.get("also") or [None] * len(rows)
     return {
         "prompt": [style.messages(problem, len(paths)) for problem, paths in pairs],
         "solution": [rescale_action(gold, scale) for gold, scale in zip(batch["solution"], scales, strict=True)],
+        "also": [[rescale_action(each, s) for each in golds or ()] for golds, s in zip(further, scales, strict=True)],
         "coordinate_scale": [list(scale) for scale in scales],
         "screen_size": [[w * sx, h * sy] for (w, h), (sx, sy) in zip(sizes, scales, strict=True)],
         "accu_reward_method": batch["accu_reward_method"],
@@ -46,10 +48,10 @@ def as_examples(dataset: Dataset, style: PromptStyle) -> Dataset:
 
 
 def as_rows(dataset: Dataset, style: PromptStyle, answer_tags: bool = False) -> Dataset:
-    """View of `overlay.data.dataset` rows as the trainers take them: prompt (messages), solution, coordinate_scale and
-    screen_size (of the current screen, in the model's space), accu_reward_method, image_path, max_pixels, problem,
-    elements (in pixels of the original screenshot), group, thinking, source. `answer_tags`: the solution in `<answer>`
-    tags, as VLM-R1 has it."""
+    """View of `overlay.data.dataset` rows as the trainers take them: prompt (messages), solution, also (further right
+    answers), coordinate_scale and screen_size (of the current screen, in the model's space), accu_reward_method,
+    image_path, max_pixels, problem, elements (in pixels of the original screenshot), group, thinking, source.
+    `answer_tags`: the solution in `<answer>` tags, as VLM-R1 has it."""
 
     def transform(batch: dict[str, list]) -> dict[str, list]:
         columns = example_columns(batch, style)

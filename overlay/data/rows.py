@@ -5,7 +5,8 @@ dropped; a row's own `accu_reward_method` wins over the file's. Columns of our o
 that the row belongs to; `group`, the part of a benchmark that it counts to; of the current screen, in pixels, the boxes
 of all annotated `elements`, of those that the gold action means (`candidates`), and the annotated `tap`. `aligned` is
 false where the history is not the beginning of the plan. `thinking` is what leads to the answer, for supervised
-training; where it is not given, what the gpt value has in `<think>` tags.
+training; where it is not given, what the gpt value has in `<think>` tags. `also` are further right answers, each in the
+form of the row's own: an answer is worth what it is worth against the best of them.
 """
 
 import json
@@ -29,6 +30,7 @@ KEYS = (
     "group",
     "aligned",
     "thinking",
+    "also",
 )  # what is read of a row
 _FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 _LIKE_IMAGE = ("images", "img", "image_path", "image_paths", "Image")
@@ -85,6 +87,18 @@ def _gold(text: str) -> str:
     return json.dumps({**record, "action_type": action.type, "action_parameter": parameter}, ensure_ascii=False)
 
 
+def also_of(row: dict) -> list[str]:
+    """Further right answers of a row (`also`), each an action's JSON or other text, as `solution` has the first. Raises
+    RowError."""
+    given = row.get("also")
+    if given is None:
+        return []
+    if not isinstance(given, list) or not all(isinstance(each, (str, dict)) and each for each in given):
+        raise RowError("'also' is no list of further right answers, each as the row's own: an action, or text")
+    texts = (each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in given)
+    return [_gold(text.replace("<answer>", "").replace("</answer>", "").strip()) for text in texts]
+
+
 def annotations_of(row: dict) -> dict[str, Any]:
     """Columns of a row that say what was annotated: `elements` and `candidates` (boxes x1,y1,x2,y2) and `tap` (x,y), in
     pixels of the current screenshot, and `task` (str); None for what the row does not say. Raises RowError."""
@@ -118,8 +132,8 @@ def _text(row: dict, name: str, default: str) -> str:
 
 def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
     """Parse one line into `id` (str), `image` (paths as written), `problem`, `solution`, `accu_reward_method`,
-    the columns of `annotations_of`, `group` (str), `thinking` (str, empty for none) and `aligned` (whether plan and
-    history line up).
+    `also` (list of str), the columns of `annotations_of`, `group` (str), `thinking` (str, empty for none) and `aligned`
+    (whether plan and history line up).
 
     Rows without any `<image>` mark get their marks in front, as VLM-R1 places images. Raises RowError.
     """
@@ -144,6 +158,7 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         "image": images,
         "problem": problem,
         "solution": _gold(_turn(row, 1, "gpt").replace("<answer>", "").replace("</answer>", "").strip()),
+        "also": also_of(row),
         "accu_reward_method": _text(row, "accu_reward_method", method),
         **annotations_of(row),
         "group": _text(row, "group", ""),

@@ -22,7 +22,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import step_input
 
 FLAGS = "--data", "--images", "a reward method"
-KEPT = ("prompt", "solution", "coordinate_scale", "screen_size", "image_path", "problem", "source")
+KEPT = ("prompt", "solution", "also", "coordinate_scale", "screen_size", "image_path", "problem", "source")
 
 
 @dataclass
@@ -35,7 +35,8 @@ class Asked:
 
 def step_digest(row: dict[str, Any]) -> str:
     """What two scores are paired by: question, gold and the pixels of the screens, whatever the model's own style."""
-    parts = [row["problem"], row["solution"], [screen_digest(path, row["source"]) for path in row["image"]]]
+    golds = [row["solution"], *(row.get("also") or ())]  # one gold alone is written as it always was
+    parts = [row["problem"], *golds, [screen_digest(path, row["source"]) for path in row["image"]]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
@@ -52,7 +53,7 @@ def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | N
     tasks = Tasks(args.data, args.images)
     for row in each_row(dataset):
         try:
-            gold = gold_action(row["solution"])
+            gold, *_ = (gold_action(each) for each in (row["solution"], *row["also"]))
         except DataError as error:
             raise DataError(f"{row['source']}: the gold answer is no action: score GUI steps only") from error
         fields, said = step_input(row["problem"])[1], load_json(row["solution"])

@@ -65,20 +65,22 @@ def under(rule: str, metric: str = "step_success_rate") -> str:
 
 def row_flags(completion: str, solution: str, screen: Screen = UNKNOWN) -> dict[str, Any]:
     """What one answer (a completion's text) got right against gold (an action's JSON); a flag is None where its metric
-    is not about this row, and a rule's where the row lacks what the rule needs. Raises DataError for gold that is no
-    action."""
+    is not about this row, and a rule's where the row lacks what the rule needs. What a flag is about follows from gold;
+    further right actions (`screen.also`) do as well. Raises DataError for gold that is no action."""
     answer, gold = parse_action(completion), gold_action(solution)
     answered, step = screen.pixels(answer), step_of(gold, screen)
     verdicts = {under(name): rule(answered, step) for name, rule in RULES.items()}
-    typed, success = answer is not None and answer.type == gold.type, verdicts["step_success_rate"]
-    alike = answer is not None and typed and texts_alike(answer, gold)
+    success = verdicts["step_success_rate"]
+    own = answer is not None and answer.type == gold.type
+    same = [each for each in (step.gold, *step.screen.also) if answer is not None and each.type == answer.type]
+    alike = any(answer is not None and texts_alike(answer, each) for each in same) if own else bool(same and success)
     return {
         "gold_type": gold.type,
         "answer_type": answer.type if answer else "none",
         "format_rate": score_format(completion) == HIGHEST,
-        "action_type_accuracy": typed,
+        "action_type_accuracy": bool(same),
         "grounding_accuracy": success if gold.type in BOX_TYPES else None,  # over all click steps
-        "grounding_accuracy_type_matched": success if typed and gold.type in BOX_TYPES else None,
+        "grounding_accuracy_type_matched": success if own and gold.type in BOX_TYPES else None,
         "text_accuracy": alike if gold.type == "type" else None,
         "description_accuracy": alike if gold.type in FINAL_TYPES and gold.text else None,
         "swipe_direction_accuracy": success if gold.type == "swipe" else None,

@@ -8,7 +8,7 @@ from overlay.action.space import Scale, rescale
 from overlay.data.images import encode, open_image, read_png_or_jpeg
 
 WIDE = math.pi / 6  # of each side of an arrowhead
-COLOURS = {"gold": "#1a8f3c", "answer": "#1f5fd1", "before": "#6d737b"}
+COLOURS = {"gold": "#1a8f3c", "also": "#6aa84f", "answer": "#1f5fd1", "before": "#6d737b"}
 
 
 def screen(path: str, side: int | None = None) -> dict[str, Any]:

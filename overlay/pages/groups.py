@@ -10,7 +10,7 @@ from overlay.action.match import match
 from overlay.errors import DataError
 from overlay.metrics.flags import gold_action, succeeds
 from overlay.metrics.rules.step import screen_of
-from overlay.pages.drawing import screen, shape
+from overlay.pages.drawing import screen, shape, shapes
 from overlay.prompt.template import step_input
 
 SIDE = 640  # pixels of an embedded screen's longer side
@@ -34,9 +34,15 @@ def verdict(record: dict[str, Any]) -> bool | None:
     return succeeds(parse_action(record["completion"]), gold_action(record["solution"]), screen_of(record))
 
 
+def further(record: dict[str, Any]) -> list[str]:
+    """Further right actions of a rollout record; runs of earlier versions have none."""
+    return list(record.get("also") or ())
+
+
 def answer_of(record: dict[str, Any], right: bool | None) -> dict[str, Any]:
     """One completion of a rollout record: its action, whether that is `right`, its rewards, and what to draw."""
-    answered, gold = parse_action(record["completion"]), parse_action(record["solution"] or "")
+    answered, size = parse_action(record["completion"]), record.get("screen_size") or (1, 1)
+    golds = [parse_action(record["solution"] or ""), *map(parse_action, further(record))]
     scale = record.get("coordinate_scale") or (1.0, 1.0)
     return {
         "completion": record["completion"],
@@ -44,14 +50,14 @@ def answer_of(record: dict[str, Any], right: bool | None) -> dict[str, Any]:
         "right": right,
         "rewards": record["rewards"],
         "advantage": record["advantage"],
-        "match": match(answered, gold, record.get("screen_size") or (1, 1)),
+        "match": max(match(answered, gold, size) for gold in golds),
         "shape": shape(answered, "answer", (scale[0], scale[1])),
     }
 
 
 def group_of(record: dict[str, Any]) -> dict[str, Any]:
     """A prompt of a rollout record, without answers; images by path."""
-    gold, scale = parse_action(record["solution"] or ""), record.get("coordinate_scale") or (1.0, 1.0)
+    gold, (sx, sy) = parse_action(record["solution"] or ""), record.get("coordinate_scale") or (1.0, 1.0)
     return {
         "step": record["step"],
         "mode": record["mode"],
@@ -60,8 +66,11 @@ def group_of(record: dict[str, Any]) -> dict[str, Any]:
         "images": record["image_path"] or [],
         "type": gold.type if gold else "other",
         "told": told(gold),
-        "shape": shape(gold, "gold", (scale[0], scale[1])),
+        "shapes": shapes(
+            *(shape(parse_action(text), "also", (sx, sy)) for text in further(record)), shape(gold, "gold", (sx, sy))
+        ),
         "solution": record["solution"],
+        "also": further(record),
         "problem": record["problem"],
         "answers": [],
     }

@@ -1,5 +1,7 @@
 """A screen with actions drawn on it, as an image. No torch."""
 
+from collections.abc import Sequence
+
 from PIL import Image, ImageDraw
 
 from overlay.action.action import Action
@@ -8,13 +10,17 @@ from overlay.data.images import open_image
 from overlay.pages.drawing import COLOURS, head, shape
 
 
-def drawn(path: str, action: Action | None, scale: Scale = (1.0, 1.0), gold: Action | None = None) -> Image.Image:
-    """The image at `path` with the box, point or finger path of `action`, whose coordinates have `scale`, and of
-    `gold` in original pixels. An action without a place is written at the top. Raises DataError."""
+def drawn(
+    path: str, action: Action | None, scale: Scale = (1.0, 1.0), golds: Sequence[Action | None] = ()
+) -> Image.Image:
+    """The image at `path` with the box, point or finger path of `action`, whose coordinates have `scale`, and of the
+    right actions in original pixels, the gold one first. An action without a place is written at the top. Raises
+    DataError."""
     canvas = open_image(path)
     pen = ImageDraw.Draw(canvas)
     width = max(2, round(max(canvas.size) / 300))
-    for kind, each, own in (("gold", gold, (1.0, 1.0)), ("answer", action, scale)):
+    right = [("also" if n else "gold", each, (1.0, 1.0)) for n, each in enumerate(golds)]
+    for kind, each, own in (*reversed(right), ("answer", action, scale)):
         what = shape(each, kind, own)
         if what is None:
             if each is not None and kind == "answer":

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from overlay.action.completion import content_of
 from overlay.rewards.action import score_action
+from overlay.rewards.answers import golds_of
 from overlay.rewards.boxes import score_map, score_od_ap, score_od_ap50, score_od_length, score_weighted_sum
 from overlay.rewards.judge.client import Judge
 from overlay.rewards.judged import score_judged
@@ -32,10 +33,11 @@ def accuracy_reward(
     judge: Judge | None = None,
     screen_size: Sequence[Sequence[float]] | None = None,
     click: str = "box",
+    also: Sequence[Sequence[str] | None] | None = None,
     **columns: list,
 ) -> list[float | None]:
-    """Score each completion by its own row's method, in [0, 1], or None where the judge gave no verdict; the dataset
-    refuses unknown methods beforehand.
+    """Score each completion by its own row's method, in [0, 1], against the best of its right answers (`solution` and
+    those of `also`), or None where the judge gave no verdict; the dataset refuses unknown methods beforehand.
 
     `judge` is asked about all rows of method `llm` at once; `click` is how `gui_action` scores clicks
     (`overlay.action.clicks`); a trainer has both bound (`overlay.rewards.bound`). `screen_size` (width, height) in the
@@ -49,13 +51,17 @@ def accuracy_reward(
     judged = [row for row, method in enumerate(accu_reward_method) if method == "llm"]
     # With a judge also for no rows: the ranks share out what is to be asked.
     asks = judge is not None or judged
-    verdicts = score_judged(judge, [texts[n] for n in judged], [solution[n] for n in judged]) if asks else []
+    golds = golds_of(solution, also)
+    verdicts = score_judged(judge, [texts[n] for n in judged], [golds[n] for n in judged]) if asks else []
     known = dict(zip(judged, verdicts, strict=True))
     sizes = screen_size or [(1, 1)] * len(texts)
 
     def score(n: int) -> float | None:
-        if accu_reward_method[n] == "gui_action":
-            return score_action(texts[n], solution[n], sizes[n], click)
-        return known[n] if n in known else SCORES[accu_reward_method[n]](texts[n], solution[n])
+        if n in known:
+            return known[n]
+        method = accu_reward_method[n]
+        if method == "gui_action":
+            return max(score_action(texts[n], gold, sizes[n], click) for gold in golds[n])
+        return max(SCORES[method](texts[n], gold) for gold in golds[n])
 
     return [score(n) for n in range(len(texts))]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from overlay.action.action import parse_action
 from overlay.action.completion import content_of
 from overlay.action.match import match
+from overlay.rewards.answers import golds_of
 
 
 def score_action(text: str, solution: str, size: Sequence[float] = (1, 1), click: str = "box") -> float:
@@ -18,10 +19,12 @@ def gui_action_reward(
     solution: list[str],
     screen_size: Sequence[Sequence[float]] | None = None,
     click: str = "box",
+    also: Sequence[Sequence[str] | None] | None = None,
     **columns: list,
 ) -> list[float]:
     """Match of each answered action with its gold action, in [0, 1]; 1 only for what does the gold action's work fully.
-    `screen_size` (width, height) in the model's space: a swipe's direction is that on the screen's shares.
+    `also`: further right actions of each row, of which the best matched counts. `screen_size` (width, height) in the
+    model's space: a swipe's direction is that on the screen's shares.
 
     >>> gold = '{"action_type": "click", "action_parameter": {"click": "37,378,227,633"}}'
     >>> far = gold.replace("37,378,227,633", "900,900,950,950")
@@ -30,5 +33,8 @@ def gui_action_reward(
     1.0
     """
     sizes = screen_size or [(1, 1)] * len(solution)
-    rows = zip(completions, solution, sizes, strict=True)
-    return [score_action(content_of(completion), gold, size, click) for completion, gold, size in rows]
+    rows = zip(completions, golds_of(solution, also), sizes, strict=True)
+    return [
+        max(score_action(content_of(completion), gold, size, click) for gold in golds)
+        for completion, golds, size in rows
+    ]

@@ -1,6 +1,7 @@
 """The answer of a completion and of a solution, as the accuracy methods compare them."""
 
 import re
+from collections.abc import Sequence
 
 from overlay.action.completion import split
 
@@ -22,6 +23,13 @@ def gold_of(solution: str) -> str:
     """A solution with or without `<answer>` tags, of one or several lines."""
     found = re.search(r"<answer>(.*?)</answer>", solution, re.DOTALL)
     return (found.group(1) if found else solution).strip()
+
+
+def golds_of(solutions: Sequence[str], also: Sequence[Sequence[str] | None] | None) -> list[list[str]]:
+    """The right answers of each row: its solution and its further ones (column `also`, None where there is none)."""
+    return [
+        [first, *(further or ())] for first, further in zip(solutions, also or [None] * len(solutions), strict=True)
+    ]
 
 
 def clean(text: str) -> str:

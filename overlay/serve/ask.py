@@ -45,8 +45,8 @@ def question_of_task(record: Any, style: PromptStyle) -> tuple[str, list[str]]:
     return render_question(style.template or load_template(style.language), fields, style.language), names
 
 
-def question_of_row(file: Path, index: int) -> tuple[str, list[str], str]:
-    """(question with marks, image paths as written, gold) of row `index`, from 0, of a data file."""
+def question_of_row(file: Path, index: int) -> tuple[str, list[str], list[str]]:
+    """(question with marks, image paths as written, right answers: gold, then others) of row `index`, from 0."""
     if not file.is_file():
         raise SettingError(f"--data {file}: no such file")
     with open(file, "rb") as lines:
@@ -58,7 +58,7 @@ def question_of_row(file: Path, index: int) -> tuple[str, list[str], str]:
         row = parse_row(found[1])
     except RowError as error:
         raise SettingError(f"{file}:{found[0]}: {error}") from error
-    return row["problem"], row["image"], row["solution"]
+    return row["problem"], row["image"], [row["solution"], *row["also"]]
 
 
 def describe(answer: Answer, scale: Scale) -> str:
@@ -92,10 +92,10 @@ async def run(args: argparse.Namespace) -> None:
             record = json.loads(args.task.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise SettingError(f"--task {args.task}: not JSON ({error})") from error
-        (style, told), gold = style_of(args), None
+        (style, told), golds = style_of(args), []
         question, names = question_of_task(record, style)
     else:
-        question, names, gold = question_of_row(args.data, args.index or 0)
+        question, names, golds = question_of_row(args.data, args.index or 0)
         style, told = style_of(args)
         told += of_rows(style, [question])
     paths = [os.path.join(args.images, name) for name in names]
@@ -108,10 +108,10 @@ async def run(args: argparse.Namespace) -> None:
             raise ServerFailed(f"{args.url}: {error}") from error
     scale = scale_of(style, paths, "the row")
     print(f"{told}\n\n{describe(answer, scale)}")
-    if gold:
-        print(f"\ngold\n{whole_text(gold)}")
+    for name, gold in zip(("gold", *("or" for _ in golds)), golds, strict=False):
+        print(f"\n{name}\n{whole_text(gold)}")
     if args.out and paths:
-        drawn(paths[-1], answer.action, scale, parse_action(gold or "")).save(args.out)
+        drawn(paths[-1], answer.action, scale, [parse_action(gold) for gold in golds]).save(args.out)
         print(f"\n{args.out}")
 
 

@@ -108,7 +108,8 @@ def answer(args: argparse.Namespace) -> None:
             print(f"box: {'none' if box is None else [round(v) for v in rescale(box, scale, back=True)]} (pixels)")
             picture = drawn(row["image"][-1], Action("click", list(box)), scale) if box else None
         elif args.data and row["image"]:
-            picture = drawn(row["image"][-1], parse_action(text), scale, parse_action(row["solution"]))
+            golds = [parse_action(gold) for gold in (row["solution"], *row["also"])]
+            picture = drawn(row["image"][-1], parse_action(text), scale, golds)
         if args.out and picture is not None:
             picture.save(args.out / f"{number}.png")
 

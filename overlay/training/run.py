@@ -16,8 +16,8 @@ from overlay.training.card import write_card
 from overlay.training.checkpoints import Checkpoints, readable
 from overlay.training.heartbeat import Beats, Heartbeat
 from overlay.training.identity import RunRecord
-from overlay.training.log_file import LogFile
 from overlay.training.leave import close_at_exit
+from overlay.training.log_file import LogFile
 from overlay.training.stop import Stop, refuse
 from overlay.training.vllm_server import ServerFault
 from overlay.training.weights import load_weights

@@ -87,6 +87,8 @@ def test_the_same_completions_get_the_same_rewards_and_advantages(pair):
 
     results = []
     for trainer, rows in ((upstream, their_rows), (trl, our_rows)):
+        for row in rows[2:]:
+            row["also"] = [json.dumps(wrong)]  # of these two prompts' right actions
         trainer.model.generate = scripted
         results.append(scored(trainer, rows))
     print("\nrow    format  gui_action   advantage VLM-R1   advantage TRL")
@@ -94,7 +96,7 @@ def test_the_same_completions_get_the_same_rewards_and_advantages(pair):
         advantages = "".join(f"{result['advantages'][row]:19.6f}" for result in results)
         print(f"{row:3} {ours['format'][row]:9.2f} {ours['gui_action'][row]:11.2f}{advantages}")
     assert theirs == ours
-    assert ours["gui_action"] == [1, 0, 0, 1]
+    assert ours["gui_action"] == [1, 0, 1, 1]
     assert ours["format"] == [2.5, 1.5, 2.5, 1.0]
     assert (results[0]["advantages"] - results[1]["advantages"]).abs().max() < 1e-6
     assert results[0]["advantages"][0] > 0 > results[0]["advantages"][1]

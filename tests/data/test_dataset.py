@@ -44,6 +44,20 @@ def test_reads_what_vlm_r1_documents(tmp_path, load):
     assert data["source"][6] == f"{file}:8"
 
 
+def test_further_right_answers(tmp_path, load):
+    """As objects or as text, in any spelling of an action; in the model's space as gold is."""
+    Image.new("RGB", (500, 1000)).save(tmp_path / "a.png")
+    click = {"action_type": "click", "action_parameter": {"click": "100,100,200,300"}}
+    also = [click, "```json\n" + json.dumps({"action_type": "BACK"}) + "\n```", "<answer>4</answer>"]
+    data = load(str(write(tmp_path / "d.jsonl", [row(answer=json.dumps(click), also=also), row(also=None), row()])))
+    back = {"action_type": "back", "action_parameter": {"back": ""}}
+    assert [json.loads(text) for text in data["also"][0]] == [click, back, 4]
+    assert data["also"][1:] == [[], []]
+    shown = as_rows(data, PromptStyle(space=Space("norm1000")))[0]
+    assert parse_action(shown["also"][0]) == parse_action(shown["solution"])
+    assert parse_action(shown["also"][0]).parameter == "200,100,400,300"
+
+
 def test_several_files_with_folders_and_methods(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -65,6 +79,9 @@ def test_several_files_with_folders_and_methods(tmp_path):
         ("[]\n", "not a JSON object"),
         (row(value="<image><image>"), "2 <image> marks but 1 images"),
         (row(image=5), "neither a path nor a list"),
+        (row(also="4"), "'also' is no list of further right answers"),
+        (row(also=[4]), "'also' is no list of further right answers"),
+        (row(also=[{}]), "'also' is no list of further right answers"),
         (row(answer=None), "neither text nor a number"),
         ({"image": "a.png"}, "needs a human and a gpt turn"),
         (row(accu_reward_method="mpc"), "unknown reward method 'mpc'"),

@@ -78,11 +78,32 @@ def test_ui_s1s_android_control(golds, tmp_path):
     assert files[2]["elements"] == []
     assert (files[1]["tap"], files[1]["candidates"]) == ([100, 200], files[1]["elements"])
     assert "candidates" not in files[0]  # whether the app's icon is on the screen is not said
+    assert not any("also" in step for step in files)
     assert files[8]["elements"] == [[60, 160, 140, 240]]
     assert "elements" not in files[0]
     assert report.counts["steps left out: button Home"] == 1
     # An instruction that spans two steps stands for both, as the published scores have it.
     assert list(files[0]["input"]["task_path"].values())[1:3] == ["click create"] * 2
+
+
+def test_ui_s1_names_further_right_actions(golds, tmp_path):
+    """Its evaluation opens an app by its icon too, and takes any of the candidates of a click."""
+    names = [f"images/8193_{number}.png" for number in range(2)]
+    for number, name in enumerate(names):
+        put(tmp_path / "set" / name, png(shade=number))
+    boxes = [[10, 20, 60, 90], [100, 300, 900, 390]]  # the second runs over the edge of a screen of 200 x 400
+    steps = [
+        {"action_content": {"action": "open", "text": "Gallery"}, "check_options": {"candidate_bbox": boxes}},
+        {"action_content": {"action": "click", "coordinate": [30, 40]}, "check_options": {"candidate_bbox": boxes}},
+    ]
+    steps = [step | {"screenshot": name, "step_instruction": "x"} for step, name in zip(steps, names, strict=True)]
+    put(tmp_path / "set" / "test.jsonl", [{"goal": "Look", "is_successful": True, "steps": steps, "episode_id": 8193}])
+    said, files, report = golds("ui-s1", tmp_path / "set")
+    assert said == [("open_app", "Gallery"), ("click", "10,20,60,90")]
+    click = lambda box: {"action_type": "click", "action_parameter": {"click": box}}  # noqa: E731
+    assert files[0]["also"] == [click("10,20,60,90"), click("100,300,200,390")]
+    assert files[1]["also"] == [click("100,300,200,390")]
+    assert report.counts["steps with further right actions"] == 2
 
 
 def test_caguis_agent_part(golds, tmp_path):

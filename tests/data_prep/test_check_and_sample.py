@@ -48,6 +48,17 @@ def test_check_gives_prompt_lengths(data, task_tree, tiny_model_dir, capsys):
         (lambda row: row["conversations"].pop(), "needs a human and a gpt turn"),
         (lambda row: row["conversations"][1].update(value='{"action_type": "tap"}'), "unknown action type 'tap'"),
         (lambda row: row["conversations"][0].update(value=[]), "neither text nor a number"),
+        (lambda row: row.update(also="back"), "'also' is no list of further right answers"),
+        (lambda row: row.update(also=[{"action_type": "tap"}]), "also[0]: unknown action type 'tap'"),
+        (
+            lambda row: row.update(
+                also=[
+                    {"action_type": "back", "action_parameter": {"back": ""}},
+                    '{"action_type": "click", "action_parameter": {"click": "0,0,500,500"}}',
+                ]
+            ),
+            "also[1]: click '0,0,500,500' lies outside its 112x168 image",
+        ),
         (lambda row: row.update(images=row.pop("image")), "image paths stand under 'image', not under 'images'"),
         (lambda row: row["conversations"].extend(row["conversations"]), "4 turns, but a row is one question"),
         (lambda row: row.update(accu_reward_method="gui_actoin"), "unknown reward method 'gui_actoin' (known: default"),

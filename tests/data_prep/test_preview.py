@@ -123,6 +123,7 @@ def test_the_page_in_a_browser(data, task_tree, tmp_path):
     def swipe(row):
         said = {"action_type": "swipe", "action_parameter": {"swipe": "5,6,70,80"}}
         row["conversations"][1]["value"] = json.dumps(said)
+        row["also"] = [said, {"action_type": "click", "action_parameter": {"click": "7,8,17,28"}}]
 
     mixed, out = respell(data, tmp_path / "mixed.jsonl", swipe), tmp_path / "page.html"
     assert run(f"{data}:{mixed}", "--images", task_tree, "--out", out, "--rows", 8) == 0
@@ -139,6 +140,9 @@ def test_the_page_in_a_browser(data, task_tree, tmp_path):
         page.select_option("#type", "swipe")
         assert shown() == (1, "1 of 8")
         assert page.locator("article:visible path.gold").get_attribute("d").startswith("M5 6 L70 80 M")
+        right = page.locator("article:visible rect.also")
+        assert [right.get_attribute(name) for name in ("x", "y", "width", "height")] == ["7.0", "8.0", "10.0", "20.0"]
+        assert "or {" in page.locator("article:visible .gold-text").inner_text()
         page.select_option("#type", "click")
         page.select_option("#file", "rows.jsonl")
         assert shown() == (4, "4 of 8")

@@ -10,6 +10,7 @@ from overlay.action.space import SPACES, Space
 from overlay.errors import DataError, SettingError
 from overlay.evaluate.rows import Asked, rows_of
 from overlay.evaluate.tables import check_judged, labels, read_table, summary
+from overlay.pages.groups import groups
 from overlay.prompt.style import PromptStyle
 from tests.evaluate.parts import action, asked, fields, row, screen, tree, write
 
@@ -64,6 +65,29 @@ def test_what_rules_need_comes_from_the_row(tmp_path):
     assert (rules["box"]["steps"]["n"], rules["box"]["not_judged"]) == (2, {})
     with pytest.raises(DataError, match="rule aitw can judge none of the 1 rows: the row lacks elements"):
         check_judged(Asked(found.rows[1:], found.left_out), "aitw")
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_further_right_action_is_scored_drawn_and_told_apart(tmp_path, space):
+    Image.new("RGB", (1080, 2400)).save(tmp_path / "x.png")
+    also = [action("click", "600,100,700,200"), action("back")]
+    gold = action("click", "40,50,160,170")
+    file = write(tmp_path / "rows.jsonl", [row("x.png", gold, also=also), row("x.png", gold)])
+    style = PromptStyle(space=Space(space))
+    found = rows_of(Namespace(data=str(file), images=str(tmp_path), limit=0), style)
+    for right in found.rows[0]["also"]:
+        assert summary(found, [right, right])["metrics"]["step_success_rate"]["value"] == 0.5
+    assert summary(found, [action("wait")] * 2)["metrics"]["step_success_rate"]["value"] == 0.0
+    assert found.rows[0]["digest"] != found.rows[1]["digest"]
+    record = {"step": 0, "mode": "", "rewards": {}, "advantage": 0, "completion": found.rows[0]["also"][0]}
+    shown, bare = groups(each | record for each in found.rows[:2])
+    assert [each["kind"] for each in shown["shapes"]] == ["also", "gold"]
+    assert shown["shapes"][0]["box"] == pytest.approx((600, 100, 100, 100), abs=2)
+    (first,), (second,) = shown["answers"], bare["answers"]
+    assert (first["right"], first["match"], second["right"], second["match"] < 0.2) == (True, 1.0, False, True)
+    write(tmp_path / "rows.jsonl", [row("x.png", gold, also=["nothing"])])
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: the gold answer is no action"):
+        asked(str(tmp_path / "rows.jsonl"), str(tmp_path))
 
 
 @pytest.mark.parametrize("space", SPACES)

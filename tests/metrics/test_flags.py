@@ -54,6 +54,33 @@ def test_flags_are_there_only_where_they_mean_something():
     assert flags("no answer", action("wait"))["answer_type"] == "none"
 
 
+def test_a_further_right_action_counts_by_every_rule_that_judges_the_row():
+    gold, also = action("click", "100,100,200,300"), (Action("back", ""), Action("click", "700,1500,800,1600"))
+    known = {"elements": [(100, 100, 200, 300), (500, 500, 600, 600)], "candidates": [(100, 100, 200, 300)]}
+    other = flags(action("click", "750,1550"), gold, also=also, tap=(150, 200), **known)
+    assert all(other[name] for name in other if name.startswith("step_success_rate"))
+    assert other["grounding_accuracy"] is other["grounding_accuracy_type_matched"] is True
+    back = flags(action("back"), gold, also=also, **known)
+    assert back["step_success_rate"] is back["action_type_accuracy"] is back["grounding_accuracy"] is True
+    assert back["grounding_accuracy_type_matched"] is None
+    assert back["step_success_rate (ui-r1)"] is True
+    # An annotated element that no right action means is none, whatever a rule makes of elements by gold alone.
+    wrong = action("click", "550,550")
+    assert flags(wrong, gold, also=also, **known) == flags(wrong, gold, **known)
+    # Rows that a rule cannot judge by their gold it does not judge at all: N stays that of the rows.
+    assert flags(action("back"), gold, also=also)["step_success_rate (aitw)"] is None
+
+
+def test_text_metrics_take_the_best_of_several_right_texts():
+    gold, also = action("type", "Wuxi"), (Action("type", "无锡"), Action("click", "1,1,9,9"))
+    assert flags(action("type", "无锡"), gold, also=also)["text_accuracy"] is True
+    assert flags(action("type", "苏州"), gold, also=also)["text_accuracy"] is False
+    assert flags(action("click", "5,5"), gold, also=also)["text_accuracy"] is True
+    assert flags(action("click", "50,50"), gold, also=also)["text_accuracy"] is False
+    swipe = flags(action("back"), action("swipe", "100,500,100,100"), also=(Action("back", ""),))
+    assert swipe["swipe_direction_accuracy"] is True
+
+
 def test_typed_text_is_apart_from_names_and_descriptions():
     for kind, parameter in (("open_app", "Clock"), ("task_completed", "done"), ("task_completed", ""), ("wait", "")):
         assert flags(action(kind, parameter), action(kind, parameter))["text_accuracy"] is None

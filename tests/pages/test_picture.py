@@ -31,6 +31,8 @@ def test_drawn_boxes_lie_on_the_doms(size, space, tmp_path):
     scale = Space(space, 3136, 401_408).scale(*size)
     action = parse_action(rescale_action(gold, scale))  # as a model that is right would answer
     image = drawn(str(tmp_path / "screen.png"), action, scale)
+    both = drawn(str(tmp_path / "screen.png"), None, golds=[parse_action(gold), parse_action(gold)])
+    assert both.getpixel((round(sum(edges[::2]) / 2), round(edges[1]))) == (26, 143, 60)  # gold over what is right too
     blue = Image.new("RGB", (1, 1), "#1f5fd1").getpixel((0, 0))
     columns = [x for x in range(size[0]) for y in [round(sum(edges[1::2]) / 2)] if image.getpixel((x, y)) == blue]
     lines = [y for y in range(size[1]) for x in [round(sum(edges[::2]) / 2)] if image.getpixel((x, y)) == blue]

@@ -148,7 +148,7 @@ def test_verdicts_and_arrowheads():
         "solution": '{"action_type": "swipe", "action_parameter": {"swipe": "100,200,100,100"}}', "rewards": {},
     }  # fmt: skip
     (group,) = groups([record, {**record, "completion": "?"}])
-    assert group["shape"]["d"] == "M100 200 L100 100 M112 122 L100 100 L88 122"
+    assert group["shapes"][0]["d"] == "M100 200 L100 100 M112 122 L100 100 L88 122"
     told = [(answer["right"], answer["told"]) for answer in group["answers"]]
     assert told == [(True, "swipe 50,180,50,80"), (False, "")]
     (other,) = groups([{**record, "solution": "no action"}])

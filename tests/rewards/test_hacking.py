@@ -84,6 +84,26 @@ def test_gui_action_and_format_give_no_more_than_this(name):
     assert REWARDS["format_scaled"](completions(text))[0] <= form / 2.5
 
 
+ALSO = ['{"action_type": "back", "action_parameter": {"back": ""}}', click('"500,1500,700,1600"')]
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_further_right_answers_give_an_attack_no_more(name):
+    text, action, _ = ATTACKS[name]
+    given = REWARDS["gui_action"](completions(text), solution=[GOLD], also=[ALSO])
+    assert 0 <= given[0] <= action
+    assert accuracy_reward(completions(text), [GOLD], ["gui_action"], also=[ALSO]) == given
+
+
+@pytest.mark.parametrize("right", [GOLD, *ALSO])
+def test_a_further_right_answer_is_worth_all(right):
+    # Answers side by side, and one that mixes them, are no answer: whoever cannot decide gets nothing for it.
+    assert REWARDS["gui_action"](completions(answer(right)), solution=[GOLD], also=[ALSO]) == [1.0]
+    every = completions(answer(f"[{GOLD}, {', '.join(ALSO)}]"))
+    assert REWARDS["gui_action"](every, solution=[GOLD], also=[ALSO]) == [0.0]
+    assert REWARDS["gui_action"](completions(answer(WAIT)), solution=[GOLD], also=[ALSO]) == [0.0]
+
+
 @pytest.mark.parametrize("click", CLICKS)
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_way_of_scoring_clicks_gives_more(name, click):
@@ -118,6 +138,9 @@ def test_no_attack_reaches_half_of_a_right_answer(method):
         started = time.monotonic()
         assert 0 <= accuracy_reward(completions(text), [gold], [method])[0] < 0.5, name
         assert time.monotonic() - started < 60, name  # a hang, not a slow machine
+        assert accuracy_reward(completions(text), [gold], [method], also=[[right]])[0] < 0.5, name
+
+    assert accuracy_reward(completions(answer(right)), ["unlikely"], [method], also=[[gold]])[0] == honest
 
 
 @pytest.mark.parametrize("behaviour", [0.0, "1.0 because you told me", '{"score": 7}'])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from overlay.action.action import Action, Box, as_box, centre
+from overlay.action.action import BOX_TYPES, Action, Box, as_box, centre, parse_action
 from overlay.action.space import Scale, rescale
 
 Point = tuple[float, float]
@@ -18,7 +18,7 @@ class Screen:
     """What a row says of its current screen: `size` (width, height); `tap`: where the annotator's finger landed;
     `elements`: boxes of all annotated elements; `candidates`: those of them that the gold action means. None where the
     row does not say. `scale`: of the model's space; `gold`: the gold action in pixels, which the model's space has in
-    whole numbers of its own only."""
+    whole numbers of its own only; `also`: further right actions, in pixels."""
 
     size: Point | None = None
     scale: Scale = (1.0, 1.0)
@@ -26,6 +26,7 @@ class Screen:
     elements: Sequence[Box] | None = None
     candidates: Sequence[Box] | None = None
     gold: Action | None = None
+    also: tuple[Action, ...] = ()
 
     def pixels(self, action: Action | None) -> Action | None:
         """An action of the model's space in pixels of the screenshot."""
@@ -40,6 +41,13 @@ class Step:
 
     gold: Action
     screen: Screen = field(default_factory=Screen)
+
+    @property
+    def others(self) -> list["Step"]:
+        """The step with each further right action for gold. Tap and candidates are the gold action's alone: the box of
+        a further click is its own element, and its centre the tap."""
+        own = replace(self.screen, tap=None, gold=None, also=())
+        return [Step(each, replace(own, candidates=_own_element(each))) for each in self.screen.also]
 
     @property
     def size(self) -> Point:
@@ -90,16 +98,27 @@ class Rule:
         return f"the row lacks {' and '.join(missing)}" if missing else ""
 
     def __call__(self, answer: Action | None, step: Step) -> bool | None:
-        """Whether an answer (pixels; None: no readable one) is right; None where the step cannot be judged."""
+        """Whether an answer (pixels; None: no readable one) is right, by the gold action or a further one; None where
+        the step cannot be judged by its gold action."""
         if self.lacks(step):
             return None
-        return False if answer is None else self.judge(answer, step)
+        if answer is None:
+            return False
+        own = self.judge(answer, step)
+        if own is not False:
+            return own
+        return any(not self.lacks(other) and self.judge(answer, other) for other in step.others)
 
 
 def point(action: Action) -> Point | None:
     """Where a click lands: the point, or the centre of the box."""
     coordinates = action.coordinates
     return centre(as_box(coordinates)) if coordinates else None
+
+
+def _own_element(action: Action) -> list[Box] | None:
+    coordinates = action.coordinates if action.type in BOX_TYPES else None
+    return None if coordinates is None else [as_box(coordinates)]
 
 
 def path(action: Action) -> tuple[float, ...] | None:
@@ -123,13 +142,19 @@ def grown_on_screen(box: Box, factor: float) -> Box:
 
 
 def screen_of(example: Mapping[str, Any]) -> Screen:
-    """The screen of an example (`overlay.data.examples`) as far as that says it: its size and scale."""
+    """The screen of an example (`overlay.data.examples`) as far as that says it: its size and scale, and its further
+    right actions."""
     size, (sx, sy) = example.get("screen_size"), example.get("coordinate_scale") or (1.0, 1.0)
-    return Screen((size[0] / sx, size[1] / sy) if size else None, (sx, sy))
+    screen = Screen((size[0] / sx, size[1] / sy) if size else None, (sx, sy))
+    further = (screen.pixels(parse_action(text)) for text in example.get("also") or ())
+    return replace(screen, also=tuple(action for action in further if action is not None))
 
 
 def rows_screen(row: Mapping[str, Any], size: Point | None, scale: Scale, gold: Action) -> Screen:
-    """The screen of a row (columns `tap`, `elements`, `candidates`, each optional) of `size` pixels, and its gold."""
+    """The screen of a row (columns `tap`, `elements`, `candidates`, `also`, each optional) of `size` pixels, and its
+    gold."""
     tap, boxes = row.get("tap"), {name: row.get(name) for name in ("elements", "candidates")}
     known = {name: None if value is None else [tuple(box) for box in value] for name, value in boxes.items()}
-    return Screen(size, scale, tuple(tap) if tap else None, gold=gold, **known)
+    further = (parse_action(text) for text in row.get("also") or ())
+    also = tuple(action for action in further if action is not None)
+    return Screen(size, scale, tuple(tap) if tap else None, gold=gold, also=also, **known)
