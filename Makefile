@@ -118,6 +118,15 @@ demo-data: $(VENV)/.ready ## Render the demo's MiniWoB++ steps, and those of our
 demo-model: $(VENV)/.ready ## Teach a tiny model to see anew, about an hour on two cores (needs Debian's chromium)
 	$(PY) -m overlay.demo.make_model --out $(RUNS)/demo-model
 
+.PHONY: difficulty
+difficulty: $(VENV)/.ready ## How hard rows are, a column and a page: MODEL= or URL= [NAME= STYLE=], DATA= IMAGES= OUT=folder [SAMPLES=8 ARGS=]
+	$(call need,DATA,file.jsonl)
+	$(call need,IMAGES,image folder)
+	$(call need,OUT,folder)
+	$(call either,MODEL,URL)
+	$(PY) -m overlay.evaluate.difficulty $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
+		$(if $(STYLE),--style "$(STYLE)") --out "$(OUT)" $(if $(SAMPLES),--samples $(SAMPLES)) $(ARGS)
+
 ##@ Training
 
 .PHONY: train

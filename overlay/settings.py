@@ -23,6 +23,22 @@ def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
         raise SettingError(f"--{flag} {value!r} is none of {', '.join(known)}")
 
 
+def share_range(flag: str, value: str) -> tuple[float, float]:
+    """(low, high) of a flag's `LOW:HIGH`. SettingError for what is no range of shares.
+
+    >>> share_range("difficulty", "0.1:0.9")
+    (0.1, 0.9)
+    """
+    low, colon, high = value.partition(":")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        found = (1.0, 0.0)
+    if not colon or not 0 <= found[0] <= found[1] <= 1:
+        raise SettingError(f"--{flag} {value}: give LOW:HIGH, two shares between 0 and 1, such as 0.1:0.9")
+    return found
+
+
 @dataclass(kw_only=True)
 class RowArguments:
     """Which rows are held out, how the model counts coordinates, and what happens to prompts that are too long."""
@@ -41,6 +57,10 @@ class RowArguments:
         default="fail",
         metadata={"help": "Prompts over --max_prompt_length: fail, filter (leave out), or shrink (their images)."},
     )
+    difficulty: str | None = field(
+        default=None,
+        metadata={"help": "LOW:HIGH, such as 0.1:0.9: train on rows whose difficulty (make difficulty) lies there."},
+    )
     resume_changed: bool = field(
         default=False,
         metadata={"help": "Go on from the checkpoint in --output_dir although it is of a run with other settings."},
@@ -58,6 +78,8 @@ class RowArguments:
     def __post_init__(self) -> None:
         one_of("coordinate_space", self.coordinate_space, ("auto", *SPACES))
         one_of("overlong", self.overlong, OVERLONG)
+        if self.difficulty is not None:
+            share_range("difficulty", self.difficulty)
 
 
 @dataclass(kw_only=True)

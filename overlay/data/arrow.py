@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("tap", pa.list_(pa.float64())),
         ("task", pa.string()),
         ("thinking", pa.string()),
+        ("difficulty", pa.float64()),
         ("source", pa.string()),
     ]
 )

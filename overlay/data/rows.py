@@ -6,7 +6,8 @@ that the row belongs to; `group`, the part of a benchmark that it counts to; of 
 of all annotated `elements`, of those that the gold action means (`candidates`), and the annotated `tap`. `aligned` is
 false where the history is not the beginning of the plan. `thinking` is what leads to the answer, for supervised
 training; where it is not given, what the gpt value has in `<think>` tags. `also` are further right answers, each in the
-form of the row's own: an answer is worth what it is worth against the best of them.
+form of the row's own: an answer is worth what it is worth against the best of them. `difficulty` is the share of a
+model's samples that were right (`make difficulty`), for `--difficulty` and `--curriculum`.
 """
 
 import json
@@ -31,6 +32,7 @@ KEYS = (
     "aligned",
     "thinking",
     "also",
+    "difficulty",
 )  # what is read of a row
 _FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 _LIKE_IMAGE = ("images", "img", "image_path", "image_paths", "Image")
@@ -130,10 +132,19 @@ def _text(row: dict, name: str, default: str) -> str:
     return value
 
 
+def _difficulty(row: dict) -> float | None:
+    value = row.get("difficulty")
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise RowError("'difficulty' is no share between 0 and 1")
+    return float(value)
+
+
 def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
     """Parse one line into `id` (str), `image` (paths as written), `problem`, `solution`, `accu_reward_method`,
-    `also` (list of str), the columns of `annotations_of`, `group` (str), `thinking` (str, empty for none) and `aligned`
-    (whether plan and history line up).
+    `also` (list of str), the columns of `annotations_of`, `group` (str), `thinking` (str, empty for none), `difficulty`
+    (float or None) and `aligned` (whether plan and history line up).
 
     Rows without any `<image>` mark get their marks in front, as VLM-R1 places images. Raises RowError.
     """
@@ -163,5 +174,6 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         **annotations_of(row),
         "group": _text(row, "group", ""),
         "thinking": _text(row, "thinking", "") or split(_turn(row, 1, "gpt")).think or "",
+        "difficulty": _difficulty(row),
         "aligned": row.get("aligned") is not False,
     }

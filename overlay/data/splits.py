@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from overlay.data.budget import fit
 from overlay.data.dataset import FLAGS, load_dataset
+from overlay.data.difficulty import within
 from overlay.data.examples import as_rows
 from overlay.data.lengths import check_sizes
 from overlay.data.templates import style_of_rows
@@ -103,6 +104,8 @@ def prepare(
         rows = {"train": parts["train"]}
         if training.eval_strategy != "no":
             rows["held_out"] = parts["test"]
+    if args.difficulty is not None:
+        rows["train"] = within(rows["train"], args.difficulty, training.process_index == 0)
     check_enough(len(rows["train"]), prompts_of_a_step(training))
     views = {name: as_rows(part, style, answer_tags) for name, part in rows.items()}
     return Splits(views["train"], views.get("held_out"), frozenset(used), style_of_rows(style, rows["train"]))

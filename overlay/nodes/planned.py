@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from overlay.action.space import LEAST_PIXELS
 from overlay.data.dataset import load_dataset
+from overlay.data.difficulty import within
 from overlay.data.lengths import prompt_lengths
 from overlay.data.splits import check_enough, prompts_of_a_step
 from overlay.errors import DataError, SettingError
@@ -86,6 +87,8 @@ def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
     rows = load_dataset(
         flags.text("data_file_paths"), flags.text("image_folders"), cache_dir=flags.text("arrow_cache_dir") or None
     )
+    if "difficulty" in flags.found:
+        rows = within(rows, flags.text("difficulty"), says=False)
     limits = flags.count("min_pixels", LEAST_PIXELS, 1), flags.count("max_pixels", 12_845_056, 1)
     args = Namespace(
         coordinate_space=flags.text("coordinate_space", "auto"), min_pixels=limits[0], max_pixels=limits[1],

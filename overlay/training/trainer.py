@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 
 from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
@@ -22,6 +23,7 @@ from overlay.settings import TrainerOptions
 from overlay.training.ahead import GenerateAhead, Turn
 from overlay.training.buffer import Buffer
 from overlay.training.judge_watch import JudgeWatch
+from overlay.training.no_signal import NoSignal
 from overlay.training.parts import Parts
 from overlay.training.precision import check_precision, keeps_masters
 from overlay.training.rates import Rates, not_repeated
@@ -58,7 +60,9 @@ class GuiTrainer(Run):
         self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
         super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
         self.buffer = Buffer(self, self.args.process_index)
-        self.checkpoints.additions.append(self.buffer.save)
+        self.no_signal = NoSignal(self.args, gather_object)
+        self.add_callback(self.no_signal)
+        self.checkpoints.additions += [self.buffer.save, self.no_signal.save]
         check_precision(self.model, keeps_masters(self))
         for index, model in enumerate(self.reward_funcs):
             if isinstance(model, torch.nn.Module):
@@ -152,8 +156,9 @@ class GuiTrainer(Run):
             self.rates.add(records[: not_repeated(self.accelerator.gradient_state, first, len(records))])
 
     def go_on_from(self, checkpoint: Path) -> None:
-        """The batch in whose middle a checkpoint lies."""
+        """The batch in whose middle a checkpoint lies, and the epoch's rows so far."""
         self.buffer.load(checkpoint)
+        self.no_signal.load(checkpoint)
 
     def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
         self.order = GroupSampler.like(super()._get_train_sampler())
@@ -202,7 +207,10 @@ class GuiTrainer(Run):
         self.beat("generating")
         result = super()._generate_and_score_completions(inputs, *model)
         self._watch_sampler(result)
-        self.adjust(result, self.group_rewards())
+        rewards = self.group_rewards()
+        self.adjust(result, rewards)
+        if self.model.training:
+            self.no_signal.note(inputs, rewards, self.own_part)
         for name, scores in self.recorder.components().items():
             self.record_component(name, statistics(self._gathered(scores), self.group_size))
         if self.rollouts is not None or not self.model.training or self.args.log_completions:

@@ -88,6 +88,9 @@ def test_a_resume_goes_on_as_if_nothing_had_happened(backend, settings, stopped,
     assert after
     assert {step: loss for step, loss in losses(resumed).items() if step > stopped} == pytest.approx(after, abs=1e-6)
     assert rollouts(half) == [line for line in rollouts(tmp_path / "whole") if line[0] >= stopped]
+    reports = {file.name: file.read_text() for file in (half / "no_signal").iterdir()}
+    assert reports
+    assert all((tmp_path / "whole" / "no_signal" / name).read_text() == text for name, text in reports.items())
     apart = {
         name: (resumed.model.state_dict()[name] - tensor).abs().max().item()
         for name, tensor in whole.model.state_dict().items()

@@ -1,0 +1,170 @@
+"""`make difficulty`: shares by hand, killed and started again, further samples, the page, and what is refused."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from overlay.data.dataset import load_dataset
+from overlay.evaluate import difficulty
+from overlay.evaluate.difficulty import samples_of
+from tests.conftest import CHROMIUM, needs_chromium
+from tests.evaluate.parts import action, tree
+from tests.stock import ROOT
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def server():
+    """(URL, how often each task was asked, a pause in seconds, tasks that are refused): right on task 1 always, on task
+    2 every other time, on task 3 never."""
+    asked, pause, refused, lock = Counter(), [0.0], set(), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def reply(self, value, status=200):
+            data = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self):
+            self.reply({"object": "list", "data": [{"id": "policy", "object": "model"}]})
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            task, step = next(task for task in "123" if f"Do {task}" in body), body.count("Tap")
+            time.sleep(pause[0])
+            with lock:
+                number = asked[task, step]
+                asked[task, step] += 1
+            if task in refused:
+                return self.reply({"error": {"message": "no"}}, 400)
+            right = task == "1" or (task == "2" and number % 2 == 0)
+            text = f"<answer>{action('wait' if right else 'back')}</answer>"
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            return self.reply({"choices": [choice]})
+
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{made.server_port}/v1", asked, pause, refused
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
+def line(server, tmp_path):
+    """Function (*more): a command line over three tasks of two steps, four samples each."""
+    data, images = tree(tmp_path, "{task}/{step}.png")
+    flags = ["--url", server[0], "--data", data, "--images", images, "--out", str(tmp_path / "out")]
+    return lambda *more: [*flags, "--samples", "4", "--concurrency", "4", *more]
+
+
+def shares(tmp_path):
+    return [json.loads(text).get("difficulty") for text in (tmp_path / "out" / "rows.jsonl").open()]
+
+
+def test_the_column_is_the_share_of_right_samples(line, server, tmp_path, capsys):
+    assert difficulty.main(line()) == 0
+    assert shares(tmp_path) == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
+    assert "6 rows, 4 samples each: pass@1 0.500, pass@4 0.667; never right 2, always 2" in capsys.readouterr().out
+    before = [json.loads(text) for text in (tmp_path / "rows.jsonl").open()]
+    after = [json.loads(text) for text in (tmp_path / "out" / "rows.jsonl").open()]
+    assert [row | {"difficulty": None} for row in after] == [row | {"difficulty": None} for row in before]
+    rows = load_dataset(str(tmp_path / "out" / "rows.jsonl"), str(tmp_path / "tasks"), cache_dir=tmp_path / "arrow")
+    assert rows["difficulty"][:] == shares(tmp_path)
+    # Again: nothing is asked. More samples: only these.
+    assert sum(server[1].values()) == 24
+    assert difficulty.main(line()) == 0
+    assert sum(server[1].values()) == 24
+    assert difficulty.main(line("--samples", "6")) == 0
+    assert sum(server[1].values()) == 36
+    assert shares(tmp_path) == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
+
+
+def test_killed_it_goes_on_with_the_rest(line, server, tmp_path):
+    _, asked, pause, _ = server
+    pause[0] = 0.1
+    process = subprocess.Popen(
+        [sys.executable, "-m", "overlay.evaluate.difficulty", *line()], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    answers = tmp_path / "out" / "answers.jsonl"
+    while not answers.exists() or len(answers.read_bytes().splitlines()) < 9:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with open(answers, "a") as file:
+        file.write('{"content": "cut')  # as a write that was under way
+    kept = len(answers.read_bytes().splitlines()) - 1
+    assert not (tmp_path / "out" / "rows.jsonl").exists()
+    time.sleep(0.3)  # requests in flight when it died arrive, unheard
+    before, pause[0] = sum(asked.values()), 0.0
+    assert difficulty.main(line()) == 0
+    assert sum(asked.values()) - before == 24 - kept
+    assert len({json.loads(text)["content"] for text in answers.open()}) == len(answers.open().readlines()) == 24
+    assert shares(tmp_path)[:2] == [1.0, 1.0]
+    assert shares(tmp_path)[4:] == [0.0, 0.0]
+
+
+def test_samples_without_an_answer_are_said_and_asked_again(line, server, tmp_path, capsys):
+    server[3].add("3")
+    assert difficulty.main(line()) == 3
+    assert "difficulty: 8 of 24 samples have no answer: start again" in capsys.readouterr().err
+    assert shares(tmp_path) == [1.0, 1.0, 0.5, 0.5, None, None]
+    server[3].clear()
+    assert difficulty.main(line()) == 0
+    assert shares(tmp_path) == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
+
+
+def test_rounds_go_over_all_rows():
+    rows = [{"content": "a"}, {"content": "b"}]
+    assert [row["content"] for row in samples_of(rows, 2)] == ["a-0", "b-0", "a-1", "b-1"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--temperature", "0"), "--temperature 0: 4 samples would be one answer"),
+        (("--samples", "0"), "--samples 0: a number of at least 1"),
+        (("--out", "."), "--out .: rows.jsonl lies there and would be written over"),
+        (
+            ("--data", "rows.jsonl:other/rows.jsonl", "--images", "tasks:tasks"),
+            "two files named rows.jsonl would be one",
+        ),
+    ],
+)
+def test_refused_in_one_line(more, message, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert difficulty.main(line("--data", "rows.jsonl", *more)) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert message in said
+
+
+@needs_chromium
+def test_the_page(line, tmp_path):
+    assert difficulty.main(line()) == 0
+    errors = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+        page = browser.new_page(viewport={"width": 420, "height": 900})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((tmp_path / "out" / "difficulty.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 420
+        assert page.locator("tr").nth(1).locator("td").all_inner_texts() == ["all", "6", "0.500", "0.667", "2", "2"]
+        assert "--difficulty 0.125:0.875" in page.locator("p").first.inner_text()
+        page.set_viewport_size({"width": 1200, "height": 700})
+        page.screenshot(path=str(tmp_path / "page.png"))
+        browser.close()
+    assert errors == []
