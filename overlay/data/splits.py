@@ -15,6 +15,7 @@ from overlay.data.dataset import FLAGS, load_dataset
 from overlay.data.difficulty import within
 from overlay.data.examples import as_rows
 from overlay.data.lengths import check_sizes
+from overlay.data.tasks import episodes_of
 from overlay.data.templates import style_of_rows
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
@@ -24,13 +25,14 @@ HELD_OUT_FLAGS = "--eval_data_file_paths", "--eval_image_folders", "--eval_rewar
 
 @dataclass(frozen=True)
 class Splits:
-    """Training rows, held-out rows where evaluation is asked for, the accuracy methods that occur in them, and the
-    style with the template that they bring."""
+    """Training rows, held-out rows where evaluation is asked for, the accuracy methods that occur in them, the style
+    with the template that they bring, and where held-out rows of files of their own stand: `source` → (task, step)."""
 
     train: Dataset
     held_out: Dataset | None
     methods: frozenset[str]
     style: PromptStyle
+    places: dict[str, tuple[int, int]]
 
 
 def held_out_files(args: Any) -> tuple[str, str | None, str | None] | None:
@@ -64,6 +66,13 @@ def check_enough(rows: int, prompts: int) -> None:
             f"{rows} training rows, but one step takes {prompts} prompts: give more rows, or lower the batch, "
             "--gradient_accumulation_steps or the number of processes"
         )
+
+
+def places_of(rows: Dataset, data: str, images: str) -> dict[str, tuple[int, int]]:
+    """(number of its task, step) of each row, by its source."""
+    sources = rows["source"]
+    tasks = enumerate(episodes_of(rows, data, images))
+    return {sources[number]: (task, step) for task, steps in tasks for number, step in steps}
 
 
 def prepare(
@@ -107,5 +116,8 @@ def prepare(
     if args.difficulty is not None:
         rows["train"] = within(rows["train"], args.difficulty, training.process_index == 0)
     check_enough(len(rows["train"]), prompts_of_a_step(training))
+    places = {}
+    if held_out and "held_out" in rows:
+        places = places_of(rows["held_out"], held_out[0], held_out[1] or args.image_folders)
     views = {name: as_rows(part, style, answer_tags) for name, part in rows.items()}
-    return Splits(views["train"], views.get("held_out"), frozenset(used), style_of_rows(style, rows["train"]))
+    return Splits(views["train"], views.get("held_out"), frozenset(used), style_of_rows(style, rows["train"]), places)

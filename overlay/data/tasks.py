@@ -1,10 +1,13 @@
-"""Which rows belong together: scores and splits count by task."""
+"""Which rows belong together: scores and splits count by task, and episodes are its steps in order."""
 
 import os
 from collections import Counter
 from typing import Any
 
-from overlay.data.dataset import split_paths
+from datasets import Dataset
+
+from overlay.data.dataset import each_row, split_paths
+from overlay.prompt.template import step_input
 
 
 class Tasks:
@@ -33,8 +36,27 @@ class Tasks:
             self.names[key] = f"{file}:{folder or 'task'}" + (f" ({number})" if number > 1 else "")
         return self.names[key]
 
+    def place(self, row: dict[str, Any]) -> tuple[str, int]:
+        """(name of a row's task, its step from 1: one more than the steps in its history)."""
+        fields = step_input(row["problem"])[1]
+        history = fields.get("history_path_all")
+        position = len(history) + 1 if isinstance(history, list) else 1
+        return self.name(row, str(fields.get("task_content") or "")), position
+
     def _folder(self, screen: str, file: str) -> str:
         known = [folder for name, folder in self.folders if name == os.path.abspath(file)]
         below = [os.path.relpath(screen, folder).split(os.sep) for folder in known]
         parts = next((parts for parts in below if parts[0] != os.pardir), below[0])
         return parts[0] if len(parts) > 1 else ""
+
+
+def episodes_of(rows: Dataset, data: str, images: str) -> list[list[tuple[int, int]]]:
+    """The rows of each task as (number of the row, step), by step; tasks in the order in which they come. A step that
+    stands twice makes a second episode."""
+    tasks, seen = Tasks(data, images), Counter[tuple[str, int]]()
+    found: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for number, row in enumerate(each_row(rows.select_columns(["problem", "image", "task", "source"]))):
+        place = tasks.place(row)
+        found.setdefault((place[0], seen[place]), []).append((number, place[1]))
+        seen[place] += 1
+    return [sorted(steps, key=lambda step: step[1]) for steps in found.values()]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 from overlay.action.action import ACTION_NAMES
 from overlay.metrics import intervals
@@ -25,6 +26,18 @@ def bars(title: str, parts: dict[str, dict[str, float]], rule: str, most: int = 
     figure, axes = plt.subplots(figsize=(5.2, 0.9 + 0.32 * len(names)), layout="constrained")
     axes.barh([f"{name} ({parts[name]['n']})" for name in names], values, xerr=[low, high], color="#8fb3e6")
     axes.set(xlim=(0, 1), xlabel=f"step success ({rule})", title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    return svg(figure)
+
+
+def curves(curves: dict[str, list[dict[str, float]]], rule: str) -> str:
+    """Share of tasks that are still right after 1, 2, ... steps, a line for each way of asking, as inline SVG."""
+    figure, axes = plt.subplots(figsize=(5.2, 2.6), layout="constrained")
+    for (name, shares), colour in zip(curves.items(), ("#8fb3e6", "#d2691e"), strict=False):
+        axes.plot(range(1, len(shares) + 1), [share["value"] for share in shares], "o-", ms=4, label=name, color=colour)
+    axes.set(ylim=(0, 1), xlabel="steps", ylabel=f"all right ({rule})", title="tasks without a miss so far")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(title="with", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return svg(figure)
 
@@ -73,7 +86,7 @@ def write(
     rule = result["rule"]
     figures = [
         bars("by gold type", result["by_gold_type"], rule), confusion(table), bars("by app", result["by_app"], rule),
-        bars("by position in the task", result["by_position"], rule),
+        bars("by position in the task", result["by_position"], rule), curves(result["curves"], rule),
     ]  # fmt: skip
     flags = table.to_dict("records")
     order = sorted(range(len(rows)), key=lambda n: (False, None, True).index(verdict(flags[n], rule)))[:SHOWN]

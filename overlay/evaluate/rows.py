@@ -61,7 +61,7 @@ def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | N
         if protocol and (reason := protocol.left_out(gold.type, description)):
             asked.left_out[reason] += 1
             continue
-        history = fields.get("history_path_all")
+        task, position = tasks.place(row)
         told = row
         if protocol:
             problem, images = protocol.told(row["problem"], row["image"], description, row["source"])
@@ -72,10 +72,10 @@ def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | N
             **shown,
             "told": told,
             "digest": step_digest(row),
-            "task": tasks.name(row, str(fields.get("task_content") or "")),
+            "task": task,
             "group": row.get("group") or "",
             "app": str(fields.get("app_name") or "unknown"),
-            "position": len(history) + 1 if isinstance(history, list) else 1,
+            "position": position,
             "screen": rows_screen(row, size_of(path[-1], row["source"]) if path else None, scale, gold),
             "plan": baselines.plan_step(step_input(told["problem"])[1]),
         })  # fmt: skip

@@ -18,6 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from overlay.action.completion import whole_text
 from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
@@ -28,8 +30,9 @@ from overlay.evaluate.identity import provenance, weights_digest
 from overlay.evaluate.protocols import PROTOCOLS
 from overlay.evaluate.rows import Asked, rows_of
 from overlay.evaluate.tables import check_judged, read_table, summary
-from overlay.metrics.flags import ruled
-from overlay.metrics.intervals import Score, episodes
+from overlay.metrics.episodes import curve
+from overlay.metrics.flags import ruled, under
+from overlay.metrics.intervals import Score, episodes, verdicts_of
 from overlay.metrics.rules import RULE, RULES
 from overlay.prompt.style import PromptStyle
 from overlay.serve.client import Client, asking, check_asking, settings_of
@@ -50,6 +53,9 @@ def finish(
     if own_words is not None:
         result["sop"] = {name: asdict(score) for name, score in episodes(own_words, RIGHT).items()}
     own = result.pop("_rows")
+    result["curves"] = {"the rows' history": _curve(own, under(args.rule))}
+    if own_words is not None:
+        result["curves"]["its own words (SOP)"] = _curve(own_words, RIGHT)
     own.to_csv(out / "rows.csv", index=False, errors="replace")
     (out / METRICS).write_text(whole_text(json.dumps(result, indent=2, ensure_ascii=False)), encoding="utf-8")
     page.write(out / "report.html", out.name, result, own, rows, completions)
@@ -68,6 +74,11 @@ def finish(
                 file=sys.stderr,
             )
     print(f"{out / 'report.html'}")
+
+
+def _curve(rows: pd.DataFrame, metric: str) -> list[dict[str, float]]:
+    """Of 1, 2, ... steps: the share of tasks whose first steps are all right, and over how many."""
+    return [share._asdict() for share in curve(list(verdicts_of(rows, metric).values()))]
 
 
 def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:

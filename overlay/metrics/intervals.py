@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from overlay.errors import DataError
+from overlay.metrics.episodes import progress
 from overlay.metrics.flags import OWN
 
 RESAMPLES, SEED = 1000, 0
@@ -50,16 +51,22 @@ def estimate(flags: Any, tasks: Any) -> Score | None:
     return Score(float(values.mean()), float(low), float(high), int(known.sum()))
 
 
-def episodes(rows: pd.DataFrame, metric: str = "step_success_rate") -> dict[str, Score]:
-    """Over tasks, whose steps stand in order: the share with every step right (`task_success_rate`), and how much of a
-    task goes right until its first wrong step (`task_progress`). Steps that have no verdict do not count."""
+def verdicts_of(rows: pd.DataFrame, metric: str) -> dict[str, list[bool]]:
+    """The verdicts of each task's steps, which stand in order; steps that have none are no steps."""
     verdicts: dict[str, list[bool]] = {}
     known = rows.dropna(subset=[metric])
     for task, verdict in zip(known["task"], known[metric], strict=True):
         verdicts.setdefault(task, []).append(bool(verdict))
-    reached = [[*task, False].index(False) / len(task) for task in verdicts.values()]
-    tasks, progress = pd.Series(list(verdicts), dtype=object), pd.Series(reached, dtype=float)
-    found = {"task_success_rate": estimate(progress == 1, tasks), "task_progress": estimate(progress, tasks)}
+    return verdicts
+
+
+def episodes(rows: pd.DataFrame, metric: str = "step_success_rate") -> dict[str, Score]:
+    """Over tasks, whose steps stand in order: the share with every step right (`task_success_rate`), and how much of a
+    task goes right until its first wrong step (`task_progress`). Steps that have no verdict do not count."""
+    verdicts = verdicts_of(rows, metric)
+    reached = progress(list(verdicts.values()))
+    tasks, shares = pd.Series(list(verdicts), dtype=object), pd.Series(reached, dtype=float)
+    found = {"task_success_rate": estimate(shares == 1, tasks), "task_progress": estimate(shares, tasks)}
     return {name: score for name, score in found.items() if score is not None}
 
 

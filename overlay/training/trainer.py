@@ -41,7 +41,8 @@ from overlay.training.vllm_server import serve_from
 
 class GuiTrainer(Run):
     """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `hand_over`: what the
-    trainer gets for raw scores (see Recorder); the rest is `Run`'s and the base's."""
+    trainer gets for raw scores (see Recorder); `places`: of held-out rows (see Rates); the rest is `Run`'s and the
+    base's."""
 
     image_key = "image"
 
@@ -53,6 +54,7 @@ class GuiTrainer(Run):
         options: TrainerOptions | None = None,
         judge: Judge | None = None,
         hand_over: HandOver | None = None,
+        places: dict[str, tuple[int, int]] | None = None,
         **kwargs: Any,
     ):
         self.options = options or TrainerOptions(rollout_log_mb=0)
@@ -68,7 +70,7 @@ class GuiTrainer(Run):
             if isinstance(model, torch.nn.Module):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
         rank = self.args.process_index
-        self.rates = Rates(self._gathered)
+        self.rates = Rates(self._gathered, places)
         megabytes = self.options.rollout_log_mb
         self.rollouts = RolloutFile(self.args.output_dir, rank, megabytes) if megabytes else None
         self.refill = None

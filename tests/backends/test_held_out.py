@@ -15,7 +15,7 @@ from overlay.prompt.template import load_template
 from overlay.training import rollout_file as rollouts
 from tests.stock import TASKS, run_stock
 
-METRICS = ("reward", "format_rate", "action_type_accuracy", "grounding_accuracy", "step_success_rate")
+METRICS = ("reward", "format_rate", "action_type_accuracy", "grounding_accuracy", "step_success_rate", "task_progress")
 
 
 def arguments(**changed):

@@ -260,6 +260,7 @@ def test_several_files_by_a_protocol_against_several_scores(slow, tmp_path, caps
     assert (figures["rule"], figures["protocol"]["name"], figures["tasks"]) == ("infigui", "androidcontrol-high", 6)
     assert [figures["second_less_first"][name]["n"] for name in ("ra/eval", "rb/eval")] == [12, 6]
     assert (figures["sop"]["task_progress"]["value"], figures["sop"]["task_progress"]["n"]) == (1.0, 6)
+    assert figures["curves"]["its own words (SOP)"] == [{"value": 1.0, "n": 6}] * 2
     page = (tmp_path / "out" / "report.html").read_text()
     assert "step success (infigui) 100.0 %" in page
     assert all(f">{words}</span>" in page for words in ("plan not told", "all earlier steps told"))

@@ -9,6 +9,7 @@ from trl import TrlParser
 from overlay.rewards import REWARDS
 from overlay.training.advantages import advantages
 from overlay.training.ends import end_tokens, ended
+from overlay.training.rates import Rates
 from overlay.training.recorder import NEEDED
 
 NONE = float("nan")
@@ -100,6 +101,23 @@ def test_vlm_r1_masks_what_follows_either_end_token(vlm_r1_trainer):
     assert result["truncated"].tolist() == [False, False, True, False]
     assert trainer._metrics["completion_length"] == [(3 + 3 + 4 + 1) / 4]
     assert trainer._metrics["truncated"] == [0.25]
+
+
+def test_an_evaluation_says_how_far_tasks_get():
+    """Two answers to each step of two tasks: the first task's second answers are right twice and then wrong."""
+    gold = '{"action_type": "wait", "action_parameter": {"wait": ""}}'
+    places = {"a:1": (0, 1), "a:2": (0, 2), "a:3": (0, 4), "b:1": (1, 1), "alone:1": (2, 1)}
+    rates = Rates(lambda values: values, places)
+    right = {"a:3": (True, False), "a:1": (True, True), "b:1": (False, True), "a:2": (False, True)}  # in any order
+    for source, answers in right.items():
+        rows = [(f"<answer>{gold if answer else 'no'}</answer>", source) for answer in answers]
+        rates.add([{"completion": text, "solution": gold, "source": source} for text, source in rows])
+    found = rates.take()
+    assert found["task_progress"] == (1 / 3 + 2 / 3 + 0 + 1) / 4
+    assert found["task_success_rate"] == 1 / 4
+    assert [found[f"task_curve/{steps}"] for steps in (1, 2, 3)] == [3 / 4, 1 / 2, 0]
+    assert "task_curve/4" not in found
+    assert rates.take() == {}
 
 
 @pytest.mark.integration

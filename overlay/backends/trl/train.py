@@ -126,6 +126,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
             judge=asked,
             record_of_run=record,
             style=splits.style,
+            places=splits.places,
         )
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model(args.output_dir)

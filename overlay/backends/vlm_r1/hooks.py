@@ -93,7 +93,8 @@ def trainer_maker(script_args: Any, model_args: Any, splits: Any, judge: Any, re
         with foreign_script(UnpicklingError), refused_as_settings(ValueError, ImportError):
             trainer = GuiVLMGRPOTrainer(
                 reward_funcs=bound(reward_funcs, judge, script_args.click_reward), options=script_args, judge=judge,
-                record_of_run=record, style=splits.style, **settings,
+                record_of_run=record, style=splits.style, places=splits.places,
+                **settings,
             )  # fmt: skip
         trainer.train = foreign_script()(trainer.train)
         return trainer
