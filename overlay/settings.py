@@ -15,6 +15,7 @@ OVERLONG = ("fail", "filter", "shrink")
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 SCALES = ("group", "batch", "none")
 VLLM_MODES = ("colocate", "server")
+EPISODES = ("no", "semi-online")
 
 
 def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
@@ -113,9 +114,31 @@ class TrainerOptions:
         default=600.0, metadata={"help": "Seconds that a vLLM server (--vllm_mode server) has for one request."}
     )
 
+    episodes: str = field(
+        default="no",
+        metadata={"help": "Train on rows one by one (no), or on tasks, step by step (semi-online): docs/episodes.md."},
+    )
+    episode_steps: int = field(
+        default=4, metadata={"help": "Most steps of an episode in a batch; a longer task is cut into several."}
+    )
+    patches: int = field(
+        default=1, metadata={"help": "Wrong steps of an episode that the recorded action stands in for; then it ends."}
+    )
+    episode_discount: float = field(
+        default=0.5, metadata={"help": "What the reward of an episode's next step counts for this one's return."}
+    )
+    episode_weight: float = field(
+        default=1.0, metadata={"help": "Weight of the whole episode's advantage beside the step's own."}
+    )
+
     def check(self) -> None:
         """Raise SettingError when a value is impossible."""
         one_of("click_reward", self.click_reward, tuple(CLICKS))
+        one_of("episodes", self.episodes, EPISODES)
+        if self.episode_steps < 1 or self.patches < 0 or not 0 <= self.episode_discount <= 1:
+            raise SettingError("--episode_steps needs 1 or more, --patches 0 or more, --episode_discount 0 to 1")
+        if self.episodes != "no" and (self.dynamic_sampling or self.generate_ahead):
+            raise SettingError(f"--episodes {self.episodes}: not with --dynamic_sampling or --generate_ahead")
         if self.tokens_per_pass < 0:
             raise SettingError(f"--tokens_per_pass {self.tokens_per_pass}: give a number of tokens, or 0 for no limit")
 

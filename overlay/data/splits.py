@@ -59,6 +59,11 @@ def prompts_of_a_step(training: Any) -> int:
     return completions // training.num_generations
 
 
+def on_episodes(*arguments: Any) -> bool:
+    """Whether a run's arguments ask for --episodes."""
+    return any(getattr(part, "episodes", "no") != "no" for part in arguments)
+
+
 def check_enough(rows: int, prompts: int) -> None:
     """SettingError when there are fewer training rows than one step takes: nothing would be trained."""
     if rows < prompts:
@@ -115,7 +120,8 @@ def prepare(
             rows["held_out"] = parts["test"]
     if args.difficulty is not None:
         rows["train"] = within(rows["train"], args.difficulty, training.process_index == 0)
-    check_enough(len(rows["train"]), prompts_of_a_step(training))
+    if not on_episodes(args, training):  # which are counted otherwise
+        check_enough(len(rows["train"]), prompts_of_a_step(training))
     places = {}
     if held_out and "held_out" in rows:
         places = places_of(rows["held_out"], held_out[0], held_out[1] or args.image_folders)

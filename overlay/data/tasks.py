@@ -7,6 +7,7 @@ from typing import Any
 from datasets import Dataset
 
 from overlay.data.dataset import each_row, split_paths
+from overlay.prompt.history import step_of
 from overlay.prompt.template import step_input
 
 
@@ -38,10 +39,8 @@ class Tasks:
 
     def place(self, row: dict[str, Any]) -> tuple[str, int]:
         """(name of a row's task, its step from 1: one more than the steps in its history)."""
-        fields = step_input(row["problem"])[1]
-        history = fields.get("history_path_all")
-        position = len(history) + 1 if isinstance(history, list) else 1
-        return self.name(row, str(fields.get("task_content") or "")), position
+        wanted = step_input(row["problem"])[1].get("task_content")
+        return self.name(row, str(wanted or "")), step_of(row["problem"])
 
     def _folder(self, screen: str, file: str) -> str:
         known = [folder for name, folder in self.folders if name == os.path.abspath(file)]

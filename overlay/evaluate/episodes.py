@@ -12,24 +12,20 @@ from tqdm import tqdm
 
 from overlay.action.action import described, parse_action
 from overlay.evaluate.answers import Answers, ask_one, side_by_side
-from overlay.evaluate.protocols import with_fields
 from overlay.evaluate.rows import shown_to_the_model
 from overlay.metrics.flags import gold_action, succeeds
+from overlay.prompt.history import in_own_words
 from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import step_input
 from overlay.serve.client import Client
 
 RIGHT = "right"
 
 
-def in_own_words(row: dict[str, Any], said: dict[int, str], style: PromptStyle) -> dict[str, Any]:
+def with_own_words(row: dict[str, Any], said: dict[int, str], style: PromptStyle) -> dict[str, Any]:
     """A row of `rows_of` with what the model `said` at earlier positions in its history."""
-    told = step_input(row["told"]["problem"])[1].get("history_path_all")
-    if not isinstance(told, list) or not told or not said:
+    problem = in_own_words(row["told"]["problem"], row["position"], said)
+    if problem == row["told"]["problem"]:
         return row
-    first = row["position"] - len(told)  # a protocol may tell the last steps only
-    history = [said.get(first + n, words) for n, words in enumerate(told)]
-    problem = with_fields(row["told"]["problem"], {"history_path_all": history})
     return {**row, **shown_to_the_model({**row["told"], "problem": problem}, style)}
 
 
@@ -44,7 +40,7 @@ async def _episode(
             if succeeds(None, gold_action(row["solution"]), row["screen"], rule) is not None:
                 verdicts.append(False)
             continue
-        own = in_own_words(row, said, style)
+        own = with_own_words(row, said, style)
         if own["content"] not in answers.by_content and (failed := await ask_one(client, own, answers)):
             return [], failed
         completion = answers.by_content[own["content"]]["completion"]

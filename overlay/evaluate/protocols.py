@@ -4,24 +4,15 @@ A protocol changes what a row tells the model (plan, history, the previous scree
 rows are asked, and names the rule and the denominator. The prompt's wording stays that of the model at hand.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from overlay.errors import DataError
 from overlay.metrics.rules import RULES
-from overlay.prompt.template import MARK, SCREEN_FIELDS, render_question, step_input, template_of
+from overlay.prompt.history import with_fields
+from overlay.prompt.template import MARK, SCREEN_FIELDS, step_input
 
 EVERY = -1  # earlier steps: all
-
-
-def with_fields(problem: str, changed: dict[str, Any]) -> str:
-    """A question with some fields of the step's input changed, and the sentence about its screens as they then are."""
-    known, (before, fields) = template_of(problem), step_input(problem)
-    fields = {**fields, **changed}
-    if known:
-        return render_question(known[0], fields, known[1])
-    return before + json.dumps(fields, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,10 @@ def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
 def read(line: list[str], nodes: int, processes: int) -> Run:
     """The run that a command line starts. Raises SettingError or DataError."""
     flags = Flags(line)
+    if flags.text("episodes", "no") != "no":
+        raise SettingError(
+            "--episodes: an estimate counts rows one by one; leave the flag out, it costs at most as much"
+        )
     model = flags.text("model_name_or_path")
     adapters = flags.on("use_peft", False)
     sizes = sizes_of(model)

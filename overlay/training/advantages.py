@@ -17,7 +17,13 @@ def advantages(rewards: torch.Tensor, scale: str) -> torch.Tensor:
         return centred
     if scale == "batch":
         every = rewards[known]
-        spread = every.std() if len(every) > 1 else every.new_zeros(())
-    else:
-        spread = (centred.square().sum(1, keepdim=True) / (counts - 1).clamp(min=1)).sqrt()
-    return centred / (spread + 1e-4)
+        return centred / ((every.std() if len(every) > 1 else every.new_zeros(())) + 1e-4)
+    return centred / (spread(rewards) + 1e-4)
+
+
+def spread(rewards: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of each group (groups, 1) of `rewards` (groups, G), of those that are there; 0 of one."""
+    known = ~rewards.isnan()
+    counts = known.sum(1, keepdim=True)
+    centred = torch.where(known, rewards - rewards.nansum(1, keepdim=True) / counts.clamp(min=1), 0.0)
+    return (centred.square().sum(1, keepdim=True) / (counts - 1).clamp(min=1)).sqrt()

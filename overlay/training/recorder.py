@@ -43,11 +43,12 @@ class Recorder:
         self.weights, self.beat = weights, beat
         self.hand_over = hand_over or (lambda index, scores: scores)
         self.scores: dict[str, Scores] = {}
+        self.reached: list[bool] | None = None  # of the batch's completions, those that are to be scored; None: all
         self._weighted: dict[int, list[float]] = {}  # NaN: no reward at all
 
     def clear(self) -> None:
         """A new batch begins."""
-        self.scores, self._weighted = {}, {}
+        self.scores, self._weighted, self.reached = {}, {}, None
 
     def wrapped(self, rewards: list[Any]) -> list[Any]:
         """The rewards with functions recorded; models and their paths stay (see `watch`). SettingError when two have
@@ -88,17 +89,30 @@ class Recorder:
         @wraps(function)
         def reward(*args: Any, **columns: Any) -> Any:
             self.beat(f"in {function.__name__}")
-            scores = [clean(score) for score in function(*args, **columns)]
+            scores = self._spread(function(*args, **{name: self._kept(part) for name, part in columns.items()}))
             self.beat("scored")
             self._note(index, function.__name__, scores, getattr(function, NEEDED, False))
             return self.hand_over(index, scores)
 
         return reward
 
+    def _kept(self, column: Any) -> Any:
+        """A column's values for the completions that are to be scored; what is no column as it is."""
+        if self.reached is None or not isinstance(column, list) or len(column) != len(self.reached):
+            return column
+        return [value for value, kept in zip(column, self.reached, strict=True) if kept]
+
+    def _spread(self, scores: Any) -> Scores:
+        """Scores of those, None for the others."""
+        found = iter([clean(score) for score in scores])
+        return list(found) if self.reached is None else [next(found) if kept else None for kept in self.reached]
+
     def _note(self, index: int, name: str, scores: Scores, needed: bool = False) -> None:
         weight, missing = self.weights[index] if self.weights else 1.0, float("nan") if needed else 0.0
-        self.scores[name] = scores
-        self._weighted[index] = [missing if score is None else weight * score for score in scores]
+        kept = self.reached or [True] * len(scores)
+        self.scores[name] = [score if known else None for score, known in zip(scores, kept, strict=True)]
+        values = [missing if score is None else weight * score for score in scores]
+        self._weighted[index] = [value if known else float("nan") for value, known in zip(values, kept, strict=True)]
 
 
 def _name(reward: Any) -> str:

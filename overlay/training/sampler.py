@@ -5,7 +5,7 @@ is resumed in its second epoch gets the first epoch's order again. VLM-R1's also
 for, so that a run ends before its --max_steps, with its schedule half way.
 """
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import torch
@@ -51,10 +51,32 @@ class GroupSampler(Sampler[int]):
     def _index(self, order: list[int], place: int) -> int:
         batch = self.prompts * self.copies
         number, inside = divmod(place, batch * self.repeats)
-        return order[number * self.prompts + inside % batch // self.copies]
+        drawn, copy = divmod(inside % batch, self.copies)
+        return self._row(order[number * self.prompts + drawn], copy)
+
+    def _row(self, drawn: int, copy: int) -> int:
+        """The index of a copy of what was drawn."""
+        return drawn
 
     def __len__(self) -> int:
         return self.rows // self.prompts * self.prompts * self.copies * self.repeats
+
+
+class EpisodeSampler(GroupSampler):
+    """Draws `episodes` (indices of their steps): `slots` steps of each, each step `generations` times in a row. A
+    shorter episode's last step stands in the slots that it has no step for. `theirs`: the trainer's own sampler."""
+
+    def __init__(self, theirs: Any, episodes: Sequence[Sequence[int]], slots: int):
+        generations = theirs.mini_repeat_count
+        super().__init__(
+            episodes, theirs.batch_size // slots, slots * generations, theirs.repeat_count, theirs.seed,
+            getattr(theirs, "shuffle", True),
+        )  # fmt: skip
+        self.episodes, self.generations = episodes, generations
+
+    def _row(self, drawn: int, copy: int) -> int:
+        steps = self.episodes[drawn]
+        return steps[min(copy // self.generations, len(steps) - 1)]
 
 
 class Epochs(TrainerCallback):

@@ -7,7 +7,9 @@ known (`adjust`), and where rows carry their images.
 """
 
 import sys
+from contextlib import AbstractContextManager
 from copy import deepcopy
+from itertools import compress, repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training.ahead import GenerateAhead, Turn
 from overlay.training.buffer import Buffer
+from overlay.training.episodes import Episodes, World
 from overlay.training.judge_watch import JudgeWatch
 from overlay.training.no_signal import NoSignal
 from overlay.training.parts import Parts
@@ -41,10 +44,11 @@ from overlay.training.vllm_server import serve_from
 
 class GuiTrainer(Run):
     """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `hand_over`: what the
-    trainer gets for raw scores (see Recorder); `places`: of held-out rows (see Rates); the rest is `Run`'s and the
-    base's."""
+    trainer gets for raw scores (see Recorder); `places`: of held-out rows (see Rates); `world`: where episodes come
+    from, None for rows one by one; the rest is `Run`'s and the base's."""
 
     image_key = "image"
+    ahead: GenerateAhead | None
 
     def __init__(
         self,
@@ -55,10 +59,11 @@ class GuiTrainer(Run):
         judge: Judge | None = None,
         hand_over: HandOver | None = None,
         places: dict[str, tuple[int, int]] | None = None,
+        world: World | None = None,
         **kwargs: Any,
     ):
         self.options = options or TrainerOptions(rollout_log_mb=0)
-        self.ahead: GenerateAhead | None = None
+        self.world, self.ahead = world, None
         self.recorder = Recorder(args.reward_weights, hand_over, self.beat)
         super().__init__(args=args, reward_funcs=self.recorder.wrapped(reward_funcs), **kwargs)
         self.buffer = Buffer(self, self.args.process_index)
@@ -71,6 +76,7 @@ class GuiTrainer(Run):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
         rank = self.args.process_index
         self.rates = Rates(self._gathered, places)
+        self.episodes = Episodes(world, self.options, self.num_generations, self._gathered) if world else None
         megabytes = self.options.rollout_log_mb
         self.rollouts = RolloutFile(self.args.output_dir, rank, megabytes) if megabytes else None
         self.refill = None
@@ -141,6 +147,18 @@ class GuiTrainer(Run):
         """Micro-steps before the next one that generates, in a micro-step that does."""
         raise NotImplementedError
 
+    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[list[int]]:
+        """A completion of each row, whose images are open, sampled as for a batch of the trainer's."""
+        raise NotImplementedError
+
+    def instead_of_sampling(self, completions: list[list[int]]) -> AbstractContextManager[None]:
+        """The base's next batch has these completions."""
+        raise NotImplementedError
+
+    def leave_out(self, result: dict[str, Any], reached: torch.Tensor) -> None:
+        """Keep the completions of a batch that are not `reached` (B,) out of its loss."""
+        raise NotImplementedError
+
     def prompts_of(self, rows: list[dict[str, Any]], processor: Any) -> tuple[list[list[int]], list[Any]]:
         """(ids, images) of rows' prompts, as the trainer makes them; in a thread, by a processor for it alone."""
         raise NotImplementedError
@@ -163,7 +181,8 @@ class GuiTrainer(Run):
         self.no_signal.load(checkpoint)
 
     def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
-        self.order = GroupSampler.like(super()._get_train_sampler())
+        theirs = super()._get_train_sampler()
+        self.order = self.world.sampler(theirs) if self.world else GroupSampler.like(theirs)
         self.add_callback(Epochs(self.order))
         return self.order
 
@@ -207,12 +226,16 @@ class GuiTrainer(Run):
         self.shared.clear()
         self.recorder.clear()
         self.beat("generating")
-        result = super()._generate_and_score_completions(inputs, *model)
-        self._watch_sampler(result)
-        rewards = self.group_rewards()
-        self.adjust(result, rewards)
-        if self.model.training:
-            self.no_signal.note(inputs, rewards, self.own_part)
+        if self.episodes is None or not self.model.training:
+            result = super()._generate_and_score_completions(inputs, *model)
+            self._watch_sampler(result)
+            rewards = self.group_rewards()
+            self.adjust(result, rewards)
+            if self.model.training:
+                self.no_signal.note(inputs, rewards, self.own_part)
+        else:
+            base = super()._generate_and_score_completions
+            inputs, result = self.episodes.batch(self, inputs, base, *model)
         for name, scores in self.recorder.components().items():
             self.record_component(name, statistics(self._gathered(scores), self.group_size))
         if self.rollouts is not None or not self.model.training or self.args.log_completions:
@@ -220,7 +243,8 @@ class GuiTrainer(Run):
             mode = "train" if self.model.training else "eval"
             advantages = result["advantages"].tolist()
             about = {"step": self.state.global_step, "mode": mode}
-            self.keep_records(records_of(about, inputs, texts, self.recorder.scores, advantages))
+            records = records_of(about, inputs, texts, self.recorder.scores, advantages)
+            self.keep_records(list(compress(records, self.recorder.reached or repeat(True))))
         if self.judge_watch is not None:
             metrics, reason = self.judge_watch.look(self.state.global_step)
             for name, value in metrics.items():

@@ -31,6 +31,7 @@ from overlay.training.command_line import one_line
 from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
 from overlay.training.leave import leave
+from overlay.training.semi_online import recordings
 from overlay.training.stopped import not_again
 from overlay.training.style import style_of_run
 from overlay.training.vllm_agreement import check_ahead, check_installed, check_pixels, without_image_tokens
@@ -99,7 +100,9 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     processor()  # what is wrong with it is said before the data is read
     methods = METHODS if "accuracy" in data.reward_funcs else None
     first = args.process_index == 0
-    splits = prepare(data, args, style_of_run(data, name, says=first), processor, methods)
+    style = style_of_run(data, name, says=first)
+    splits = prepare(data, args, style, processor, methods)
+    world = recordings(args, data, args, splits.train, style)
     record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), first, data.data_file_paths)
     record.check(data.resume_changed)
     asked = judge_for(judge, splits.methods)
@@ -127,6 +130,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
             record_of_run=record,
             style=splits.style,
             places=splits.places,
+            world=world,
         )
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model(args.output_dir)

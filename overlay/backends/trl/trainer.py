@@ -1,5 +1,7 @@
 """TRL's GRPOTrainer for GUI steps: the mixin, and a frozen vision tower."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -7,7 +9,7 @@ import torch
 from trl import GRPOTrainer
 from trl.data_utils import prepare_multimodal_messages
 
-from overlay.backends.trl.workarounds import install, install_for_vllm
+from overlay.backends.trl.workarounds import install, install_for_episodes, install_for_vllm
 from overlay.errors import SettingError
 from overlay.model.packing import IGNORED
 from overlay.model.vision import VISION, freeze_vision
@@ -22,6 +24,9 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
 
     def __init__(self, *, freeze_vision_modules: bool = False, **kwargs: Any):
         install(kwargs.get("processing_class"), kwargs["args"].num_generations)
+        if kwargs.get("world"):
+            install_for_episodes()
+        self._completions: list[list[int]] | None = None
         if kwargs["args"].use_vllm:
             install_for_vllm()
         super().__init__(**kwargs)
@@ -90,15 +95,40 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
         return self._step + self.args.steps_per_generation * self.num_iterations
 
     def prompts_of(self, rows: list[dict[str, Any]], processor: Any) -> tuple[list[list[int]], list[Any]]:
+        own = copy(self)
+        own.processing_class = processor
+        ids, images, _ = own._tokenize_prompts(self._shown(rows))
+        return ids, images or [None] * len(ids)
+
+    def _shown(self, rows: list[dict[str, Any]]) -> list[Any]:
+        """Rows' messages with their images, as TRL makes them."""
         shown = any(row[self.image_key] for row in rows)
-        prompts = [
+        return [
             prepare_multimodal_messages(row["prompt"], images=row[self.image_key]) if shown else row["prompt"]
             for row in rows
         ]
-        own = copy(self)
-        own.processing_class = processor
-        ids, images, _ = own._tokenize_prompts(prompts)
-        return ids, images or [None] * len(ids)
+
+    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[list[int]]:
+        ids, images, fields = self._tokenize_prompts(self._shown(rows))
+        return self._generate_single_turn(ids, images, fields, 1)[0]
+
+    @contextmanager
+    def instead_of_sampling(self, completions: list[list[int]]) -> Iterator[None]:
+        self._completions = completions
+        try:
+            yield
+        finally:
+            self._completions = None
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> tuple[list[list[int]], Any]:
+        """TRL's; the completions that are there already, with no log-probs of a sampler."""
+        if self._completions is not None:
+            return self._completions, None
+        return super()._generate_single_turn(*args, **kwargs)
+
+    def leave_out(self, result: dict[str, Any], reached: torch.Tensor) -> None:
+        result["completion_mask"] = result["completion_mask"] * reached[:, None]
+        result["num_items_in_batch"] = self.accelerator.gather(result["completion_mask"].sum()).sum()
 
     def record(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(value)

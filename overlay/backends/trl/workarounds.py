@@ -1,6 +1,7 @@
 """What TRL does that a run with screenshots cannot afford. `install` puts it right in this process; calling it twice is
 harmless. tests/training/test_workarounds.py fails when one of them is no longer needed."""
 
+import logging
 from functools import partial, wraps
 from typing import Any, cast
 
@@ -28,6 +29,18 @@ def install_for_vllm() -> None:
     _start_as_the_trainer_computes()
     _forget_encoded_images()
     _read_token_ids()
+
+
+def install_for_episodes() -> None:
+    """Symptom: for each batch with a completion that has no score TRL prints a whole row of it, screens and all; a slot
+    that no rollout reaches has none by design (trl 1.16, `_calculate_rewards`). Drop this when that can be told."""
+    logger = logging.getLogger(grpo_trainer.__name__)
+    if _told_of_no_score not in logger.filters:
+        logger.addFilter(_told_of_no_score)
+
+
+def _told_of_no_score(record: logging.LogRecord) -> bool:
+    return "All reward functions returned None" not in str(record.msg)
 
 
 def _one_pad_an_image() -> None:

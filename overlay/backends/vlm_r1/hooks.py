@@ -44,6 +44,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.rewards.accuracy import METHODS
     from overlay.training.identity import RunRecord, settings_of
     from overlay.training.judge_watch import judge_for
+    from overlay.training.semi_online import recordings
     from overlay.training.stopped import not_again
     from overlay.training.style import style_of_run
     from overlay.training.vllm_agreement import check_ahead, check_installed, check_pixels
@@ -70,15 +71,18 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         if training_args.use_vllm:
             check_pixels(name, processor())
         splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
+        world = recordings(script_args, script_args, training_args, splits.train, style)
         settings = settings_of(script_args, training_args, model_args)
         record = RunRecord(training_args.output_dir, settings, own, script_args.data_file_paths)
         record.check(script_args.resume_changed)
         judge = judge_for(script_args, splits.methods)
     script_args.val_split_ratio = 0.0
-    return splits.train, trainer_maker(script_args, model_args, splits, judge, record)
+    return splits.train, trainer_maker(script_args, model_args, splits, judge, record, world)
 
 
-def trainer_maker(script_args: Any, model_args: Any, splits: Any, judge: Any, record: Any) -> Callable:
+def trainer_maker(
+    script_args: Any, model_args: Any, splits: Any, judge: Any, record: Any, world: Any = None
+) -> Callable:
     """What the script calls to make its trainer: ours, whose errors end the script with one line."""
     from overlay.backends.vlm_r1.trainer import GuiVLMGRPOTrainer
     from overlay.rewards import bound
@@ -94,7 +98,7 @@ def trainer_maker(script_args: Any, model_args: Any, splits: Any, judge: Any, re
             trainer = GuiVLMGRPOTrainer(
                 reward_funcs=bound(reward_funcs, judge, script_args.click_reward), options=script_args, judge=judge,
                 record_of_run=record, style=splits.style, places=splits.places,
-                **settings,
+                world=world, **settings,
             )  # fmt: skip
         trainer.train = foreign_script()(trainer.train)
         return trainer

@@ -7,6 +7,7 @@ Imported by the hook of the patched script, for it needs VLM-R1's package (`open
 
 import sys
 from collections import defaultdict
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from trl.trainer.callbacks import SyncRefModelCallback
 
 from overlay.backends.vlm_r1.losses import reduce_loss
 from overlay.backends.vlm_r1.module import PROMPT_LENGTH
-from overlay.backends.vlm_r1.repairs import Repaired, enlarge, over_completion
+from overlay.backends.vlm_r1.repairs import Repaired, over_completion
+from overlay.backends.vlm_r1.sampling import generating, prepared, sampled
 from overlay.errors import SettingError
 from overlay.model.processor import limit_pixels
 from overlay.settings import VlmTrainerOptions
-from overlay.training.advantages import advantages
+from overlay.training.advantages import advantages, spread
 from overlay.training.ends import end_tokens, ended
 from overlay.training.refill import is_dull
 from overlay.training.scores import Scores
@@ -101,6 +103,9 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         """Advantages as --scale_rewards asks; masks that end at any end token, and which completions were cut off:
         `truncated` (B,). Upstream knows the tokenizer's end token only."""
         self.record("frac_reward_zero_std", is_dull(rewards).float().mean().item())
+        if self.recorder.reached is not None:  # upstream's counts steps that were not reached as 0
+            self._metrics["reward"][-1] = rewards.nanmean().item()
+            self._metrics["reward_std"][-1] = spread(rewards)[~rewards.isnan().all(1)].mean().item()
         result["advantages"] = self.own_part(advantages(rewards, self.options.scale_rewards).flatten())
         result["completion_mask"], result["truncated"] = ended(result["completion_ids"], self.ends)
         lengths = self._gathered(result["completion_mask"].sum(1)).float()
@@ -128,6 +133,8 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         """One loss of per-token `losses` (B, C); called by upstream's compute_loss."""
         if self.options.mask_truncated_completions:
             mask = mask * ~inputs["truncated"][:, None]
+        if "reached" in inputs:
+            mask = mask * inputs["reached"][:, None]
         if "importance" in inputs:  # a KL term is in `losses` already, so it is weighted too
             losses = losses * inputs["importance"]
         return reduce_loss(losses, mask, self.options.loss_type, self.max_completion_length, self._mean_over_ranks)
@@ -149,14 +156,18 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
 
     def prompts_of(self, rows: list[dict[str, Any]], processor: Any) -> tuple[list[list[int]], list[Any]]:
         module = type(self.vlm_module)(self.vlm_module.module)  # with `shown` of its own
-        enlarge(rows)
-        images = [image for row in rows for image in row[self.image_key]]
-        inputs, _ = module.prepare_model_inputs(
-            processor, module.prepare_prompt(processor, rows), images, return_tensors="pt", padding=True,
-            padding_side="left", add_special_tokens=False,
-        )  # fmt: skip
+        inputs = prepared(module, processor, rows)
         pairs = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
         return [ids[mask.bool()].tolist() for ids, mask in pairs], [each or None for each in module.shown]
+
+    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[list[int]]:
+        return sampled(self, rows, *model)
+
+    def instead_of_sampling(self, completions: list[list[int]]) -> AbstractContextManager[None]:
+        return generating(self, completions)
+
+    def leave_out(self, result: dict[str, Any], reached: torch.Tensor) -> None:
+        result["reached"] = reached
 
     def keep_records(self, records: list[dict[str, Any]]) -> None:
         """TRL's --log_completions, which upstream declares and does not read: a table on rank 0."""
