@@ -44,7 +44,7 @@ def test_the_rooms_are_in_order():
     [
         ("overlay/data/rows.py", "from overlay.training import stop", ROOMS),
         ("overlay/rewards/text.py", "def later():\n    from overlay.demo import chat", ROOMS),  # in a function too
-        ("overlay/live/play.py", "from data_prep import convert", DATA_PREP),
+        ("overlay/play/run.py", "from data_prep import convert", DATA_PREP),
         ("overlay/action/space.py", "import lmdb", BARE),
         ("overlay/patching/git.py", "import rich", BARE),
         ("overlay/action/match.py", "import PIL", LEVENSHTEIN),

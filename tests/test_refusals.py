@@ -18,7 +18,7 @@ from tools.given import goals_of, read_by
 
 DATA, CHECK, SAMPLE, SPLIT = "data_prep.convert", "data_prep.check", "data_prep.sample", "data_prep.split"
 IMPORT, EVAL, ASK = "data_prep.sources.__main__", "overlay.evaluate.score", "overlay.serve.ask"
-PLAY, SERVE, LOCAL = "overlay.live.play", "overlay.serve.server", "overlay.serve.local"
+PLAY, SERVE, LOCAL = "overlay.play.run", "overlay.serve.server", "overlay.serve.local"
 MERGE, PROCESSOR, ROLLOUTS = "overlay.model.adapter", "overlay.model.processor", "overlay.pages.rollouts"
 TRAIN, DEMO, PATCH = "overlay.backends.trl.train", "overlay.demo.run", "overlay.patching.__main__"
 SFT = "overlay.backends.sft.train"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from overlay.errors import SettingError
 
@@ -34,15 +34,25 @@ def check() -> None:
 
 
 @contextmanager
-def open_page(width: int, height: int, scale: int) -> Iterator[Page]:
-    """A page of CSS pixels, `scale` screenshot pixels to each; closed on exit."""
+def open_browser() -> Iterator[Browser]:
+    """A Chromium without pages; closed on exit."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False)
         try:
-            page = browser.new_page(
-                viewport={"width": width, "height": height}, device_scale_factor=scale, has_touch=True
-            )
-            page.set_default_timeout(10_000)
-            yield page
+            yield browser
         finally:
             browser.close()
+
+
+def new_page(browser: Browser, width: int, height: int, scale: int) -> Page:
+    """A page of CSS pixels, `scale` screenshot pixels to each, with a finger."""
+    page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale, has_touch=True)
+    page.set_default_timeout(10_000)
+    return page
+
+
+@contextmanager
+def open_page(width: int, height: int, scale: int) -> Iterator[Page]:
+    """A page in a browser of its own."""
+    with open_browser() as browser:
+        yield new_page(browser, width, height, scale)

@@ -1,11 +1,11 @@
 """What can be played: pages that are reset to a seed, seen, acted on, and that say themselves how it went."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from overlay.action.action import Action
+from overlay.action.action import ACTION_NAMES, Action
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,19 @@ class Environment(Protocol):
 
 @dataclass(frozen=True)
 class Pages:
-    """A kind of environment: its tasks, those that training never sees, and what opens one."""
+    """A kind of environment: its tasks, those that training never sees, what opens one, and what opens one more on a
+    Chromium that runs."""
 
     tasks: tuple[str, ...]
     held_out: tuple[str, ...]
     open: Callable[[], AbstractContextManager[Environment]]
+    on: Callable[[Any], Environment]
+
+
+def input_of(goal: Goal, history: Sequence[str], screens: Sequence[str]) -> dict[str, Any]:
+    """A step's input, as rows have it, when these `screens` (paths) were seen and `history` was said so far."""
+    return {
+        "task_content": goal.instruction, "task_path": {str(i): text for i, text in enumerate(goal.plan, 1)},
+        "screen_path1": screens[-2] if len(screens) > 1 else "", "screen_path2": screens[-1],
+        "history_path_all": list(history), "app_name": goal.app, "action_type_list": ACTION_NAMES,
+    }  # fmt: skip

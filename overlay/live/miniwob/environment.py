@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from overlay.action.action import BOX_TYPES, Action, as_box, centre
+from overlay.live.chromium import new_page
 from overlay.live.environment import Goal, Pages
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES
@@ -47,6 +48,11 @@ class MiniWob:
         return browser.reward(self.page)
 
 
+def on(chromium: Browser) -> MiniWob:
+    """An environment on a page of its own."""
+    return MiniWob(new_page(chromium, browser.WIDTH, browser.HEIGHT, browser.SCALE))
+
+
 @contextmanager
 def open_miniwob() -> Iterator[MiniWob]:
     """An environment in a browser of its own."""
@@ -54,4 +60,4 @@ def open_miniwob() -> Iterator[MiniWob]:
         yield MiniWob(page)
 
 
-PAGES = Pages(tuple(ORACLES), HELD_OUT_TYPES, open_miniwob)
+PAGES = Pages(tuple(ORACLES), HELD_OUT_TYPES, open_miniwob, on)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from overlay.action.action import BOX_TYPES, Action, as_box, centre, plain
 from overlay.data.images import decoded, encode
@@ -67,12 +67,18 @@ class Phone:
             photo.show(self.page, [self.steps[0].screen])
 
 
+def on(browser: Browser) -> Phone:
+    """An environment on a page of its own."""
+    page = chromium.new_page(browser, WIDTH, HEIGHT, SCALE)
+    page.set_content(photo.STYLE)
+    return Phone(page)
+
+
 @contextmanager
 def open_phone() -> Iterator[Phone]:
     """An environment in a browser of its own."""
-    with chromium.open_page(WIDTH, HEIGHT, SCALE) as page:
-        page.set_content(photo.STYLE)
-        yield Phone(page)
+    with chromium.open_browser() as browser:
+        yield on(browser)
 
 
-PAGES = Pages(tuple(KINDS), HELD_OUT_KINDS, open_phone)
+PAGES = Pages(tuple(KINDS), HELD_OUT_KINDS, open_phone, on)

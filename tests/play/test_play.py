@@ -9,11 +9,11 @@ from contextlib import closing
 import pytest
 
 from overlay.action.space import Space, rescale_action
-from overlay.live import play
-from overlay.live.episode import episode
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.environment import MiniWob
 from overlay.live.miniwob.solve import solve
+from overlay.play import run as play
+from overlay.play.episode import episode
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.client import Answer, Client

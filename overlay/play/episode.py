@@ -6,10 +6,10 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
-from overlay.action.action import ACTION_NAMES, described, parse_action
+from overlay.action.action import described, parse_action
 from overlay.chat import NoAnswer
 from overlay.data.images import encode, scale_of
-from overlay.live.environment import Environment
+from overlay.live.environment import Environment, input_of
 from overlay.metrics.rules.step import Screen
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
@@ -67,12 +67,7 @@ def episode(
         path = folder / f"{number}.png"
         path.write_bytes(environment.screen())
         screens.append(str(path))
-        fields = {
-            "task_content": goal.instruction, "task_path": {str(i): text for i, text in enumerate(goal.plan, 1)},
-            "screen_path1": screens[-2] if number else "", "screen_path2": screens[-1],
-            "history_path_all": list(history), "app_name": goal.app, "action_type_list": ACTION_NAMES,
-        }  # fmt: skip
-        question, paths = question_of_task(fields, style)
+        question, paths = question_of_task(input_of(goal, history, screens), style)
         try:
             answer = asker.ask(style.messages(question, len(paths)), paths)
         except NoAnswer as error:

@@ -1,7 +1,7 @@
 """Let a served model play pages in a real Chromium: MiniWoB++ or our own; the page's own reward is the judge.
 
-    python -m overlay.live.play --url http://127.0.0.1:8000/v1 --episodes 5 --out runs/play
-    python -m overlay.live.play --model CHECKPOINT --pages phone --tasks buttons drawer ...    (make play)
+    python -m overlay.play.run --url http://127.0.0.1:8000/v1 --episodes 5 --out runs/play
+    python -m overlay.play.run --model CHECKPOINT --pages phone --tasks buttons drawer ...    (make play)
 
 Each episode is a seed that can be solved (an oracle does MiniWoB++'s first); its plan is given, as in training. The
 model sees the previous and the current screen, acts, and goes on until the page gives a reward, it says that the task
@@ -32,17 +32,15 @@ from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, SettingError, Stopped, Unanswered, command
 from overlay.evaluate.identity import now
 from overlay.live import chromium
-from overlay.live.environment import Environment, Pages
-from overlay.live.episode import Asker, episode
-from overlay.live.miniwob.environment import PAGES as MINIWOB
-from overlay.live.phone.environment import PAGES as PHONE
+from overlay.live.environment import Environment
+from overlay.live.kinds import PAGES
 from overlay.pages.render import write_page
+from overlay.play.episode import Asker, episode
 from overlay.prompt.style import PromptStyle
 from overlay.serve.client import Client, asking, check_asking, settings_of
 from overlay.serve.server import check_model, server_of
 from overlay.serve.style import check_seen, style_flags, style_of
 
-PAGES: dict[str, Pages] = {"miniwob": MINIWOB, "phone": PHONE}
 EPISODES = "episodes.jsonl"
 SEEDS_TRIED = 40
 LIVE_SEED = 100_000  # seeds from here on; neither the demo's training nor its held-out steps use them
