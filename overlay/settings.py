@@ -15,7 +15,7 @@ OVERLONG = ("fail", "filter", "shrink")
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 SCALES = ("group", "batch", "none")
 VLLM_MODES = ("colocate", "server")
-EPISODES = ("no", "semi-online")
+EPISODES = ("no", "semi-online", "live")
 
 
 def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
@@ -116,7 +116,10 @@ class TrainerOptions:
 
     episodes: str = field(
         default="no",
-        metadata={"help": "Train on rows one by one (no), or on tasks, step by step (semi-online): docs/episodes.md."},
+        metadata={
+            "help": "Train on rows one by one (no), on recorded tasks step by step (semi-online), or on pages in a "
+            "browser (live): docs/episodes.md."
+        },
     )
     episode_steps: int = field(
         default=4, metadata={"help": "Most steps of an episode in a batch; a longer task is cut into several."}
@@ -131,12 +134,23 @@ class TrainerOptions:
         default=1.0, metadata={"help": "Weight of the whole episode's advantage beside the step's own."}
     )
 
+    live_pages: str = field(
+        default="phone", metadata={"help": "Pages of --episodes live: phone, miniwob, or a module of your own."}
+    )
+    live_tasks: str | None = field(
+        default=None, metadata={"help": "Names of their tasks, separated by ':'; by default all but the held-out ones."}
+    )
+    live_seeds: int = field(default=1000, metadata={"help": "Episodes of each task: seeds from 0 on."})
+    browsers: int = field(default=2, metadata={"help": "Browsers of each process, which pages are spread over."})
+
     def check(self) -> None:
         """Raise SettingError when a value is impossible."""
         one_of("click_reward", self.click_reward, tuple(CLICKS))
         one_of("episodes", self.episodes, EPISODES)
         if self.episode_steps < 1 or self.patches < 0 or not 0 <= self.episode_discount <= 1:
             raise SettingError("--episode_steps needs 1 or more, --patches 0 or more, --episode_discount 0 to 1")
+        if self.live_seeds < 1 or self.browsers < 1:
+            raise SettingError("--live_seeds and --browsers need 1 or more")
         if self.episodes != "no" and (self.dynamic_sampling or self.generate_ahead):
             raise SettingError(f"--episodes {self.episodes}: not with --dynamic_sampling or --generate_ahead")
         if self.tokens_per_pass < 0:
@@ -233,10 +247,6 @@ class DataArguments(RowArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.data_file_paths:
-            raise SettingError("--data_file_paths is missing: give one or more JSONL files separated by ':'")
-        if not self.image_folders:
-            raise SettingError("--image_folders is missing: give one image folder for each data file, separated by ':'")
         if not 0 <= self.val_split_ratio < 1:
             raise SettingError(f"--val_split_ratio {self.val_split_ratio} is not in [0, 1)")
         if self.task_type not in (None, "gui"):

@@ -94,6 +94,10 @@ def prepare(
 
     Raises DataError or SettingError.
     """
+    if not args.data_file_paths:
+        raise SettingError("--data_file_paths is missing: give one or more JSONL files separated by ':'")
+    if not args.image_folders:
+        raise SettingError("--image_folders is missing: give one image folder for each data file, separated by ':'")
     if training.eval_strategy != "no" and not held_out_files(args) and not args.val_split_ratio:
         asked = getattr(training.eval_strategy, "value", training.eval_strategy)
         raise SettingError(

@@ -48,6 +48,22 @@ class Pages:
     on: Callable[[Any], Environment]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What became of a command: the screen (PNG), the page's verdict, None while it runs; after a reset its goal."""
+
+    screen: bytes
+    reward: float | None
+    goal: Goal | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Why an episode is over without a verdict."""
+
+    reason: str
+
+
 def input_of(goal: Goal, history: Sequence[str], screens: Sequence[str]) -> dict[str, Any]:
     """A step's input, as rows have it, when these `screens` (paths) were seen and `history` was said so far."""
     return {

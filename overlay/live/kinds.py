@@ -1,7 +1,22 @@
-"""The kinds of pages that there are, by name."""
+"""The kinds of pages that there are, by name; another's own by the name of a module that has them as `PAGES`."""
 
+from importlib import import_module
+
+from overlay.errors import SettingError
 from overlay.live.environment import Pages
 from overlay.live.miniwob.environment import PAGES as MINIWOB
 from overlay.live.phone.environment import PAGES as PHONE
 
 PAGES: dict[str, Pages] = {"miniwob": MINIWOB, "phone": PHONE}
+
+
+def pages_of(name: str) -> Pages:
+    """The pages of a kind, or those of a module (a name with a dot), which is imported. SettingError for others."""
+    if name in PAGES:
+        return PAGES[name]
+    if "." not in name:
+        raise SettingError(f"--live_pages {name}: unknown (known: {', '.join(PAGES)}, or a module that has PAGES)")
+    try:
+        return import_module(name).PAGES
+    except (ImportError, AttributeError) as error:
+        raise SettingError(f"--live_pages {name}: {error}") from error

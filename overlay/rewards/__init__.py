@@ -11,12 +11,14 @@ from typing import Any
 from overlay.rewards.accuracy import accuracy_reward
 from overlay.rewards.action import gui_action_reward
 from overlay.rewards.format import format_reward, scaled_format_reward
+from overlay.rewards.page import page_reward
 
 REWARDS: dict[str, Callable[..., Sequence[float | None]]] = {
     "accuracy": accuracy_reward,
     "format": format_reward,
     "format_scaled": scaled_format_reward,
     "gui_action": gui_action_reward,
+    "page": page_reward,
 }
 
 

@@ -6,9 +6,11 @@ step that is due, each with its own history, and each is told its answer. What w
 trainer's own generate-and-score once, which is given these answers in place of sampling: prompts, rewards, reference,
 passes, rollouts file and the buffer of a resume are those of any batch. A slot that its rollout did not reach repeats
 the rollout's last step; no reward is asked for it, and it has no advantage, no part in the loss and no record. What an
-episode is made of is a `World`'s: recorded steps (`overlay.training.semi_online`).
+episode is made of is a `World`'s: recorded steps (`overlay.training.semi_online`) or pages (`overlay.training.live`).
 """
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,19 +18,19 @@ from typing import Any, Protocol
 import torch
 
 from overlay.data.images import open_images
-from overlay.metrics.episodes import progress
-from overlay.training.returns import episode_advantages, returns
+from overlay.errors import RunStopped
+from overlay.training.returns import Steps, returns
 
 Row = dict[str, Any]  # as the trainers take them, see `overlay.data.examples.as_rows`
 Ask = Callable[[list[Row]], tuple[list[list[int]], list[str]]]  # rows → completions as ids and as text
 
 
 class Rollout(Protocol):
-    """One rollout of an episode. `length`: steps that it takes; `right`: of each step that was answered, whether the
-    next one follows from the answer."""
+    """One rollout of an episode. `right`: of each step that was answered, whether the next one follows from the answer;
+    `lost`: why it has no reward, empty when it has."""
 
-    length: int
     right: list[bool]
+    lost: str
 
     def due(self) -> Row | None:
         """The step to be asked, as a row; None when it is over."""
@@ -38,9 +40,15 @@ class Rollout(Protocol):
         """The answer to the step that is due."""
         ...
 
+    def done(self) -> float:
+        """How much of the task is done, 1 for all."""
+        ...
+
 
 class World(Protocol):
-    """Where episodes come from."""
+    """Where episodes come from. `handed_on`: the one reward that earlier steps have a part in; None: the total."""
+
+    handed_on: str | None
 
     def sampler(self, theirs: Any) -> Any:
         """What draws them, like a trainer's own sampler."""
@@ -48,6 +56,14 @@ class World(Protocol):
 
     def begin(self, rows: list[Row], generations: int) -> list[Rollout]:
         """The rollouts of a rank's rows, those of an episode beside each other."""
+        ...
+
+    def advance(self) -> None:
+        """All rollouts that were asked have been told their answers."""
+        ...
+
+    def close(self) -> None:
+        """No more episodes."""
         ...
 
 
@@ -87,7 +103,10 @@ class Episodes:
             result = generate(played.rows, *model)
         rewards = trainer.group_rewards()
         trainer.adjust(result, rewards)
-        advantages, metrics = self.advantages(played, rewards.flatten())
+        handed = rewards.flatten()
+        if self.world.handed_on is not None:
+            handed = self.gather(trainer.recorder.weighted(self.world.handed_on))
+        advantages, metrics = self.advantages(played, rewards.flatten(), handed)
         result["advantages"] = trainer.own_part(advantages)
         for name, value in metrics.items():
             trainer.record(name, value)
@@ -96,52 +115,70 @@ class Episodes:
 
     def play(self, rows: list[Row], ask: Ask) -> Played:
         """Play the episodes of a rank's rows. `ask` is called equally often on every rank, with rows."""
-        rollouts = self.world.begin(rows, self.generations)
+        rollouts, asked = self.world.begin(rows, self.generations), rows
         taken: list[list[tuple[Row, list[int]]]] = [[] for _ in rollouts]
         for _ in range(self.slots):
             due = [(number, row) for number, one in enumerate(rollouts) if (row := one.due()) is not None]
             if not self.gather(torch.tensor([len(due)])).any():
                 break
-            ids, texts = ask([row for _, row in due] or rows[:1])
+            asked = [row for _, row in due] or asked[:1]
+            ids, texts = ask(asked)
             for (number, row), own, text in zip(due, ids, texts, strict=False):  # none due: nobody is told
                 rollouts[number].take(text)
                 taken[number].append((row, own))
+            self.world.advance()
         return self._slotted(rollouts, taken)
 
     def _slotted(self, rollouts: list[Rollout], taken: list[list[tuple[Row, list[int]]]]) -> Played:
         played = Played([], [], [], [], rollouts)
+        some = next((steps for steps in taken if steps), None)
+        if some is None:
+            raise RunStopped(f"no episode of a batch could be begun: {rollouts[0].lost}")
         for first in range(0, len(rollouts), self.generations):
             for slot in range(self.slots):
                 for number in range(first, first + self.generations):
                     steps = taken[number]
-                    row, ids = steps[min(slot, len(steps) - 1)]
+                    row, ids = (steps or some)[min(slot, len(steps or some) - 1)]
                     played.rows.append(dict(row))
                     played.ids.append(ids)
                     played.reached.append(slot < len(steps))
                     played.right.append(slot < len(steps) and rollouts[number].right[slot])
         return played
 
-    def advantages(self, played: Played, rewards: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-        """(advantages of all ranks' slots (B,), metrics) for their `rewards` (B,), NaN for none, in the same order."""
+    def _states(self, played: Played) -> list[int]:
+        """Of each slot: its state, numbered in its episode. Steps with the same `source` were taken in the same one."""
+        size, found = self.slots * self.generations, []
+        for first in range(0, len(played.rows), size):
+            numbers: dict[str, int] = {}
+            found += [numbers.setdefault(row["source"], len(numbers)) for row in played.rows[first : first + size]]
+        return found
+
+    def advantages(
+        self, played: Played, rewards: torch.Tensor, handed: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """(advantages of all ranks' slots (B,), metrics) for their `rewards` (B,) and the part of these that is
+        `handed` on (B,), NaN for none, in the same order."""
+        about = torch.tensor([played.reached, played.right, self._states(played)]).T.contiguous()
         shape = -1, self.slots, self.generations
-        flags = torch.tensor([played.reached, played.right]).T.contiguous()
-        reached, right = (part.view(shape) for part in self.gather(flags).to(rewards.device).unbind(1))
-        rewards = rewards.view(shape)
-        options, scale = self.options, self.options.scale_rewards
-        found = episode_advantages(
-            rewards, right, reached, options.episode_discount, options.episode_weight, scale
-        ).flatten()
-        first = returns(rewards, right, options.episode_discount)[:, 0]
-        return found, self._metrics(played, first[~first.isnan()])
+        reached, right, states = (part.view(shape) for part in self.gather(about).to(rewards.device).unbind(1))
+        options, (rewards, handed) = self.options, (part.view(shape) for part in (rewards, handed))
+        steps = Steps(handed, rewards - handed, reached.bool(), right.bool(), states)
+        found = steps.advantages(options.episode_discount, options.episode_weight, options.scale_rewards)
+        first = returns(handed, steps.right, options.episode_discount)[:, 0]
+        return found.flatten(), self._metrics(played, first[~first.isnan()])
 
     def _metrics(self, played: Played, first: torch.Tensor) -> dict[str, float]:
-        """Of all ranks' rollouts: steps, how much went right before the first miss, whether all did, and returns."""
-        verdicts = [[*one.right, *[False] * (one.length - len(one.right))] for one in played.rollouts]
-        shares = progress(verdicts)
-        steps = [len(one.right) for one in played.rollouts]
-        local = torch.tensor([[count, share, share == 1] for count, share in zip(steps, shares, strict=True)])
-        means = self.gather(local.float()).mean(0).tolist()
-        named = dict(zip(("steps", "progress", "success"), means, strict=True))
+        """Of all ranks' rollouts: which were lost, and of the others steps, how much was done, whether all was, and
+        returns. Says why some were lost."""
+        lost = [one.lost for one in played.rollouts]
+        if any(lost):
+            print(f"{sum(map(bool, lost))} of {len(lost)} rollouts were lost: {max(lost)}", file=sys.stderr)
+        local = torch.tensor([
+            [math.nan] * 3 if one.lost else [len(one.right), one.done(), one.done() == 1] for one in played.rollouts
+        ])  # fmt: skip
+        known = self.gather(local.float())
+        means = [*known.nanmean(0).nan_to_num().tolist(), known[:, 0].isnan().float().mean().item()]
+        named = dict(zip(("steps", "progress", "success", "lost"), means, strict=True))
         return {f"episodes/{name}": value for name, value in named.items()} | {
             "episodes/return": first.mean().item() if len(first) else 0.0
         }

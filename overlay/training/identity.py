@@ -33,6 +33,7 @@ NAMES = (
     "top_p", "top_k", "min_p", "repetition_penalty", "seed", "dynamic_sampling", "generate_ahead",
     "answer_weight", "direct_share", "difficulty",
     "episodes", "episode_steps", "patches", "episode_discount", "episode_weight",
+    "live_pages", "live_tasks", "live_seeds",
 )  # fmt: skip
 
 

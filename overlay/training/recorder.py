@@ -45,6 +45,7 @@ class Recorder:
         self.scores: dict[str, Scores] = {}
         self.reached: list[bool] | None = None  # of the batch's completions, those that are to be scored; None: all
         self._weighted: dict[int, list[float]] = {}  # NaN: no reward at all
+        self._names: dict[str, int] = {}
 
     def clear(self) -> None:
         """A new batch begins."""
@@ -78,6 +79,10 @@ class Recorder:
         """Weighted reward of each completion (B,): a missing score counts as 0, a missing verdict makes it NaN."""
         return torch.tensor([sum(row) for row in zip(*self._weighted.values(), strict=True)], dtype=torch.float32)
 
+    def weighted(self, name: str) -> torch.Tensor:
+        """What one reward adds to the totals (B,)."""
+        return torch.tensor(self._weighted[self._names[name]], dtype=torch.float32)
+
     def components(self) -> dict[str, torch.Tensor]:
         """Scores (B,) by reward, NaN where it gave none."""
         return {
@@ -109,7 +114,7 @@ class Recorder:
 
     def _note(self, index: int, name: str, scores: Scores, needed: bool = False) -> None:
         weight, missing = self.weights[index] if self.weights else 1.0, float("nan") if needed else 0.0
-        kept = self.reached or [True] * len(scores)
+        kept, self._names[name] = self.reached or [True] * len(scores), index
         self.scores[name] = [score if known else None for score, known in zip(scores, kept, strict=True)]
         values = [missing if score is None else weight * score for score in scores]
         self._weighted[index] = [value if known else float("nan") for value, known in zip(values, kept, strict=True)]

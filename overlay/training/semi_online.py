@@ -15,6 +15,7 @@ from overlay.data.dataset import each_row
 from overlay.data.splits import prompts_of_a_step
 from overlay.data.tasks import episodes_of
 from overlay.errors import DataError, SettingError
+from overlay.metrics.episodes import reached
 from overlay.metrics.flags import gold_action, succeeds
 from overlay.metrics.rules.step import screen_of
 from overlay.prompt.history import in_own_words, step_of
@@ -30,15 +31,18 @@ class Recorded:
 
     def __init__(self, steps: Sequence[Row], style: PromptStyle, patches: int):
         self.steps, self.style, self.patches = steps, style, patches
-        self.length, self.right = len(steps), list[bool]()
+        self.right, self.lost = list[bool](), ""
         self.said: dict[int, str] = {}
 
     def due(self) -> Row | None:
-        if len(self.right) == self.length or self.right.count(False) > self.patches:
+        if len(self.right) == len(self.steps) or self.right.count(False) > self.patches:
             return None
         row = self.steps[len(self.right)]
         problem = in_own_words(row["problem"], step_of(row["problem"]), self.said)
         return {**row, "problem": problem, "prompt": self.style.messages(problem, len(row["image_path"]))}
+
+    def done(self) -> float:
+        return reached(self.right) / len(self.steps)
 
     def take(self, completion: str) -> None:
         row, action = self.steps[len(self.right)], parse_action(completion)
@@ -52,11 +56,19 @@ class Recordings:
     """A `World` of recorded `episodes` (numbers of their rows), none longer than `slots`. `style`: of the rows'
     prompts."""
 
+    handed_on: str | None = None
+
     def __init__(self, episodes: list[list[int]], style: PromptStyle, slots: int, patches: int):
         self.episodes, self.style, self.slots, self.patches = episodes, style, slots, patches
 
     def sampler(self, theirs: Any) -> EpisodeSampler:
         return EpisodeSampler(theirs, self.episodes, self.slots)
+
+    def advance(self) -> None:
+        """The screens are there already."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def begin(self, rows: list[Row], generations: int) -> list[Rollout]:
         rollouts: list[Rollout] = []
@@ -67,20 +79,15 @@ class Recordings:
         return rollouts
 
 
-def recordings(options: TrainerOptions, data: Any, training: Any, rows: Dataset, style: PromptStyle) -> Any:
-    """The recorded episodes of training `rows` (those of `overlay.data.splits.prepare`), None with --episodes no.
-    `data`: the flags of the data; `training`: the trainer's; `style`: that the rows were prepared with. SettingError
-    for sizes that hold no whole episodes on a rank, DataError for rows that are no actions."""
-    if options.episodes == "no":
-        return None
-    if getattr(training, "use_vllm", False):
-        raise SettingError(f"--episodes {options.episodes}: not with --use_vllm; the trainer's own model generates")
+def recordings(options: TrainerOptions, data: Any, training: Any, rows: Dataset, style: PromptStyle) -> Recordings:
+    """The recorded episodes of training `rows` (those of `overlay.data.splits.prepare`). `data`: the flags of the data;
+    `training`: the trainer's; `style`: that the rows were prepared with. SettingError for sizes that hold no whole
+    episodes on a rank, DataError for rows that are no actions."""
     if data.val_split_ratio:
         raise SettingError(
             f"--episodes {options.episodes}: --val_split_ratio holds out steps, not tasks: make split, and give "
             "--eval_data_file_paths"
         )
-    _check_sizes(options, training)
     plain = rows.with_format(None)
     for row in each_row(plain.select_columns(["solution", "source"])):
         try:
@@ -90,16 +97,14 @@ def recordings(options: TrainerOptions, data: Any, training: Any, rows: Dataset,
     slots = options.episode_steps
     whole = [[number for number, _ in steps] for steps in episodes_of(plain, data.data_file_paths, data.image_folders)]
     episodes = [steps[first : first + slots] for steps in whole for first in range(0, len(steps), slots)]
-    needed = prompts_of_a_step(training) // slots
-    if len(episodes) < needed:
-        raise SettingError(
-            f"{len(episodes)} episodes of up to {slots} steps (--episode_steps), but one step takes {needed}: give "
-            "more rows, or lower the batch, --gradient_accumulation_steps or the number of processes"
-        )
+    check_sizes(options, training, len(episodes))
     return Recordings(episodes, style, slots, options.patches)
 
 
-def _check_sizes(options: TrainerOptions, training: Any) -> None:
+def check_sizes(options: TrainerOptions, training: Any, episodes: int) -> None:
+    """SettingError for what episodes cannot go with, for batches that hold no whole ones, and for too few."""
+    if getattr(training, "use_vllm", False):
+        raise SettingError(f"--episodes {options.episodes}: not with --use_vllm; the trainer's own model generates")
     generated = getattr(training, "generation_batch_size", None)  # VLM-R1 generates for each micro-batch
     on_a_rank = generated // training.world_size if generated else training.per_device_train_batch_size
     episode = options.episode_steps * training.num_generations
@@ -108,4 +113,10 @@ def _check_sizes(options: TrainerOptions, training: Any) -> None:
             f"--episodes {options.episodes}: a process generates {on_a_rank} completions at a time, but an episode "
             f"takes --episode_steps {options.episode_steps} x --num_generations {training.num_generations} = {episode}"
             ": give a multiple (trl: batch x accumulation; vlm-r1: the batch, with --tokens_per_pass where it is large)"
+        )
+    needed = prompts_of_a_step(training) // options.episode_steps
+    if episodes < needed:
+        raise SettingError(
+            f"{episodes} episodes of up to {options.episode_steps} steps (--episode_steps), but one step takes "
+            f"{needed}: give more, or lower the batch, --gradient_accumulation_steps or the number of processes"
         )

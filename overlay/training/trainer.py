@@ -103,6 +103,14 @@ class GuiTrainer(Run):
         if self.shared.refused and rank == 0:
             print(f"each completion computes its prompt anew: {self.shared.refused}", file=sys.stderr)
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Run's; what episodes are played in ends with it."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            if self.world is not None:
+                self.world.close()
+
     def serve_from(self, vllm: Any) -> None:
         """Generate through TRL's VLLMGeneration; a backend's, once it has made it."""
         if vllm.mode != "server":

@@ -160,8 +160,13 @@ def test_the_judge_is_not_talked_round(behaviour, monkeypatch):
     assert max(sizes) < 100_000  # a megabyte of answer is not sent
 
 
+def test_no_text_changes_what_a_page_says():
+    for text, *_ in ATTACKS.values():
+        assert REWARDS["page"](completions(text) * 3, page_reward=[0.0, 1.0, None]) == [0.0, 1.0, None]
+
+
 def test_every_reward_is_attacked():
-    assert set(REWARDS) == {"accuracy", "format", "format_scaled", "gui_action"}
+    assert set(REWARDS) == {"accuracy", "format", "format_scaled", "gui_action", "page"}
     assert set(METHODS) == {*RIGHT, "llm", "gui_action"}
 
 

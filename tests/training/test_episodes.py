@@ -12,7 +12,7 @@ from overlay.prompt.template import step_input
 from overlay.settings import TrainerOptions
 from overlay.training.episodes import Episodes
 from overlay.training.recorder import Recorder
-from overlay.training.returns import episode_advantages, returns
+from overlay.training.returns import Steps, returns
 from overlay.training.sampler import EpisodeSampler
 from overlay.training.semi_online import Recordings
 
@@ -81,13 +81,13 @@ def test_an_episode_ends_with_the_miss_after_the_last_patch():
     assert len(play.asked) == 2  # nobody is left after that
     assert play.played.reached == [True] * 3 + [False] * 3 + [True] * 2 + [False] * 4
     rewards = torch.tensor([1.0, 0.2, 0.3, NAN, NAN, NAN, 1.0, 1.0, NAN, NAN, NAN, NAN])
-    advantages, metrics = play.episodes.advantages(play.played, rewards)
+    advantages, metrics = play.episodes.advantages(play.played, rewards, rewards)
     # Returns at step 1 of a: 1 (a miss hands nothing back) and 0.2; whole rollouts: 1.3 and 0.2.
     torch.testing.assert_close(advantages[:3], torch.tensor([0.4 + 0.55, -0.4 - 0.55, 0 + 0.55]))
     assert advantages[3:].abs().max() == 0
     assert metrics == pytest.approx(
         {"episodes/steps": 5 / 4, "episodes/progress": (1 / 3 + 0 + 1 + 1) / 4, "episodes/success": 0.5,
-         "episodes/return": (1 + 0.2 + 1 + 1) / 4}
+         "episodes/lost": 0, "episodes/return": (1 + 0.2 + 1 + 1) / 4}
     )  # fmt: skip
 
 
@@ -100,25 +100,49 @@ def test_returns_by_hand():
     assert found[0, :, 1].tolist() == pytest.approx([1.0, 0.4, 1.0, 0.0])
 
 
+def steps(rewards, right=None, reached=None, states=None, alone=None):
+    """One episode's steps (T, G), each step its own state."""
+    every = torch.ones_like(rewards, dtype=torch.bool)
+    numbers = torch.arange(len(rewards))[:, None].expand_as(rewards) if states is None else torch.tensor(states)
+    parts = (rewards, torch.zeros_like(rewards) if alone is None else alone, reached, right, numbers)
+    return Steps(*((every if part is None else part)[None] for part in parts))
+
+
 def test_advantages_by_hand():
-    rewards = torch.tensor([[[1.0, 0.0, 1.0], [1.0, NAN, 0.0]]])
-    right = torch.tensor([[[True, False, True], [True, False, False]]])
-    reached = torch.tensor([[[True, True, True], [True, False, True]]])
-    step, whole = torch.tensor([[1.5, 0.0, 1.0], [1.0, NAN, 0.0]]), torch.tensor([2.0, 0.0, 1.0])
-    centred = torch.stack([step[0] - 2.5 / 3, torch.tensor([0.5, 0.0, -0.5])])
-    found = episode_advantages(rewards, right, reached, 0.5, 2.0, "none")
-    torch.testing.assert_close(found[0], torch.where(reached[0], centred + 2 * (whole - 1), 0.0))
-    alone = episode_advantages(rewards, right, reached, 0.0, 0.0, "group")  # then it is a step's own group
-    torch.testing.assert_close(alone[0, 0], (rewards[0, 0] - 2 / 3) / (rewards[0, 0].std() + 1e-4))
+    rewards = torch.tensor([[1.0, 0.0, 1.0], [1.0, NAN, 0.0]])
+    right = torch.tensor([[True, False, True], [True, False, False]])
+    reached = torch.tensor([[True, True, True], [True, False, True]])
+    worth, whole = torch.tensor([1.5, 0.0, 1.0]), torch.tensor([2.0, 0.0, 1.0])
+    centred = torch.stack([worth - 2.5 / 3, torch.tensor([0.5, 0.0, -0.5])])
+    found = steps(rewards, right, reached).advantages(0.5, 2.0, "none")
+    torch.testing.assert_close(found[0], torch.where(reached, centred + 2 * (whole - 1), 0.0))
+    alone = steps(rewards, right, reached).advantages(0.0, 0.0, "group")  # then it is a step's own group
+    torch.testing.assert_close(alone[0, 0], (rewards[0] - 2 / 3) / (rewards[0].std() + 1e-4))
+
+
+def test_steps_are_compared_in_the_same_state():
+    """The second rollout stays on the first screen for two steps, and then sees what the first saw as its second."""
+    rewards = torch.tensor([[0.0, 0.0], [1.0, 0.0], [NAN, 0.0]])
+    reached, states = ~rewards.isnan(), [[0, 0], [1, 0], [0, 1]]
+    found = steps(rewards, None, reached, states).advantages(0.5, 0.0, "none")
+    torch.testing.assert_close(found[0], torch.tensor([[1 / 3, -1 / 6], [0.5, -1 / 6], [0.0, -0.5]]))
+
+
+def test_what_is_a_steps_alone_is_not_handed_on():
+    page, style = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    found = steps(page, alone=style).advantages(0.5, 1.0, "none")
+    torch.testing.assert_close(found[0], torch.tensor([[0.75 + 0.5, -0.75 - 0.5], [0.5 + 0.5, -0.5 - 0.5]]))
 
 
 def test_a_missing_verdict_has_no_part_in_either():
-    rewards = torch.tensor([[[NAN, 0.0, 1.0], [1.0, 1.0, 1.0]]])
-    every = torch.ones_like(rewards, dtype=torch.bool)
-    found = episode_advantages(rewards, every, every, 0.5, 1.0, "none")[0]
+    rewards = torch.tensor([[NAN, 0.0, 1.0], [1.0, 1.0, 1.0]])
+    found = steps(rewards).advantages(0.5, 1.0, "none")[0]
     assert found[0, 0] == 0  # no reward of its own
     torch.testing.assert_close(found[:, 1:], torch.tensor([[-0.5 - 0.5, 0.5 + 0.5], [-0.5, 0.5]]))
     assert found[1, 0] == 0  # its step is as good as the others', its rollout is not known
+    gone = torch.tensor([[True, True, False]] * 2)  # a rollout without steps is not one that failed
+    worth = torch.tensor([[1.0, 0.0, NAN], [1.0, 0.0, NAN]])
+    assert steps(worth, reached=gone).advantages(0.0, 1.0, "none")[0, 0].tolist() == [1.5, -1.5, 0]
 
 
 def test_an_episode_is_drawn_step_by_step():

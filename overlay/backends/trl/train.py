@@ -31,10 +31,10 @@ from overlay.training.command_line import one_line
 from overlay.training.identity import RunRecord, settings_of
 from overlay.training.judge_watch import judge_for
 from overlay.training.leave import leave
-from overlay.training.semi_online import recordings
 from overlay.training.stopped import not_again
 from overlay.training.style import style_of_run
 from overlay.training.vllm_agreement import check_ahead, check_installed, check_pixels, without_image_tokens
+from overlay.training.worlds import episodes_or_rows
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
 
@@ -101,8 +101,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     methods = METHODS if "accuracy" in data.reward_funcs else None
     first = args.process_index == 0
     style = style_of_run(data, name, says=first)
-    splits = prepare(data, args, style, processor, methods)
-    world = recordings(args, data, args, splits.train, style)
+    splits, world = episodes_or_rows(args, data, args, style, partial(prepare, data, args, style, processor, methods))
     record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), first, data.data_file_paths)
     record.check(data.resume_changed)
     asked = judge_for(judge, splits.methods)

@@ -44,10 +44,10 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.rewards.accuracy import METHODS
     from overlay.training.identity import RunRecord, settings_of
     from overlay.training.judge_watch import judge_for
-    from overlay.training.semi_online import recordings
     from overlay.training.stopped import not_again
     from overlay.training.style import style_of_run
     from overlay.training.vllm_agreement import check_ahead, check_installed, check_pixels
+    from overlay.training.worlds import episodes_or_rows
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
     pixels = script_args.min_pixels, script_args.max_pixels
@@ -70,8 +70,9 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
             processor()  # what is wrong with it is said before the data is read
         if training_args.use_vllm:
             check_pixels(name, processor())
-        splits = rows_of(script_args, training_args, style, processor, METHODS if asks else None, answer_tags=True)
-        world = recordings(script_args, script_args, training_args, splits.train, style)
+        methods = METHODS if asks else None
+        rows = partial(rows_of, script_args, training_args, style, processor, methods, answer_tags=True)
+        splits, world = episodes_or_rows(script_args, script_args, training_args, style, rows)
         settings = settings_of(script_args, training_args, model_args)
         record = RunRecord(training_args.output_dir, settings, own, script_args.data_file_paths)
         record.check(script_args.resume_changed)
@@ -129,7 +130,7 @@ def rewards(upstream: dict[str, Callable]) -> Rewards:
     from overlay.rewards import REWARDS
 
     separate_debug_logs()
-    own = {name: REWARDS[name] for name in ("accuracy", "gui_action", "format_scaled")}
+    own = {name: REWARDS[name] for name in ("accuracy", "gui_action", "format_scaled", "page")}
     return Rewards(repaired(upstream) | own | {"format_graded": REWARDS["format"]})
 
 

@@ -1,0 +1,102 @@
+"""Many environments at once, in processes with a browser each; what dies there costs episodes, not the run."""
+
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing import Pipe
+from typing import Any
+
+from overlay.live.environment import Lost, Seen
+
+DEADLINE = 120.0  # seconds for the commands of one browser; then it hangs
+
+ENDED, HUNG = Lost("its browser has ended"), Lost("its browser gave no answer in time")
+
+Command = tuple[str, tuple[Any, ...]]  # method of `overlay.live.worker.Worker`, its arguments after the slot
+
+
+class Process:
+    """One worker process. `connection`: to it; `pid`: its process id."""
+
+    def __init__(self, kind: str):
+        self.connection, theirs = Pipe()
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "overlay.live.worker", str(theirs.fileno()), kind], pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL, start_new_session=True, env=environment,
+        )  # fmt: skip
+        theirs.close()
+        self.pid = self.process.pid
+
+    def close(self) -> None:
+        """Hang up; what does not end by that is ended, its browser too (they are a session of their own)."""
+        self.connection.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Fleet:
+    """`browsers` processes for environments of a `kind`, numbered from 0; number n is in process n modulo `browsers`.
+    Processes start at the first reset, and again after their end."""
+
+    def __init__(self, kind: str, browsers: int):
+        self.kind = kind
+        self.processes: list[Process | None] = [None] * browsers
+
+    def do(self, commands: dict[int, Command]) -> dict[int, Seen | Lost]:
+        """One command for each of some environments, all processes at a time."""
+        shares: dict[int, list[int]] = {}
+        for number in commands:
+            shares.setdefault(number % len(self.processes), []).append(number)
+        messages = {place: [(n, *commands[n]) for n in numbers] for place, numbers in shares.items()}
+        for place, sent in messages.items():
+            self._send(place, sent)
+        found: dict[int, Seen | Lost] = {}
+        for place, sent in messages.items():
+            answers = self._received(place, len(sent))
+            if _are_resets(sent) and HUNG not in answers and all(isinstance(answer, Lost) for answer in answers):
+                self._end(place)  # it died between two episodes: nothing is lost by that
+                self._send(place, sent)
+                answers = self._received(place, len(sent))
+            found.update(zip(shares[place], answers, strict=True))
+        return found
+
+    def close(self) -> None:
+        """End all processes."""
+        for place in range(len(self.processes)):
+            self._end(place)
+
+    def _send(self, place: int, messages: list[tuple]) -> None:
+        if self.processes[place] is None and _are_resets(messages):
+            self.processes[place] = Process(self.kind)
+        if (process := self.processes[place]) is not None:
+            try:
+                process.connection.send(messages)
+            except OSError:
+                self._end(place)
+
+    def _received(self, place: int, count: int) -> list[Seen | Lost]:
+        process = self.processes[place]
+        if process is None:
+            return [ENDED] * count
+        try:
+            if process.connection.poll(DEADLINE):
+                return process.connection.recv()
+            lost = HUNG
+        except (EOFError, OSError):
+            lost = ENDED
+        self._end(place)
+        return [lost] * count
+
+    def _end(self, place: int) -> None:
+        process, self.processes[place] = self.processes[place], None
+        if process is not None:
+            process.close()
+
+
+def _are_resets(messages: list[tuple]) -> bool:
+    return all(method == "reset" for _, method, _ in messages)

@@ -1,0 +1,171 @@
+"""Episodes on real pages, played by an oracle: what is asked, what the page gives, and who is compared with whom."""
+
+import json
+import math
+import os
+import random
+import signal
+from contextlib import closing
+from types import SimpleNamespace
+
+import pytest
+import torch
+from datasets import Dataset
+
+from overlay.action.action import BOX_TYPES
+from overlay.action.space import Space
+from overlay.errors import SettingError
+from overlay.live.fleet import Fleet
+from overlay.live.phone.environment import SCALE
+from overlay.live.phone.screen import UNIT
+from overlay.live.phone.tasks import draw_task
+from overlay.live.phone.words import LANGUAGES
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.template import load_template, step_input
+from overlay.rewards.page import page_reward
+from overlay.settings import TrainerOptions
+from overlay.training.episodes import Episodes
+from overlay.training.live import LivePages, live_pages
+from tests.conftest import needs_chromium
+from tests.live.test_fleet import browsers
+
+TASK = "form"
+SIZE = 448, 672
+
+
+def drawn(seed):
+    return draw_task(random.Random(f"{TASK} {seed}"), LANGUAGES[seed % 2], [TASK], unseen=False)
+
+
+def seed_of(gestures):
+    """The first seed whose steps are these."""
+
+    def own(seed):
+        return [step.gesture for step in drawn(seed).steps if step.gesture != "task_completed"]
+
+    return next(seed for seed in range(200) if own(seed) == gestures)
+
+
+def said(step, words):
+    """The right answer to a step, in norm1000."""
+    if step.gesture in BOX_TYPES:
+        each = step.screen.elements[step.target]
+        box = (each.x, each.y, each.x + each.w, each.y + each.h)
+        scaled = [round(value * UNIT * SCALE * 1000 / SIZE[n % 2]) for n, value in enumerate(box)]
+        return answer(step.gesture, ",".join(map(str, scaled)), words)
+    return answer(step.gesture, step.text, words)
+
+
+def answer(kind, parameter, words):
+    record = {"action_type": kind, "action_parameter": {kind: parameter}, "action_description": words}
+    return f"<answer>{json.dumps(record)}</answer>"
+
+
+def told(row):
+    text = "".join(part.get("text", "<image>") for part in row["prompt"][0]["content"])
+    return step_input(text)[1]
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Function (seeds, slots) → a world of these seeds of the task, and its fleet, which is closed."""
+    with closing(Fleet("phone", 2)) as fleet:
+
+        def make(seeds, slots):
+            source = [f"phone/{TASK}-{seed}" for seed in seeds]
+            rows = Dataset.from_dict({"task": [TASK] * len(seeds), "seed": seeds, "source": source})
+            style = PromptStyle(load_template("en"), "en", space=Space("norm1000"))
+            return LivePages(rows, style, slots, fleet, tmp_path / "screens"), fleet
+
+        yield make
+
+
+def episodes_of(world, slots):
+    options = SimpleNamespace(episode_steps=slots, episode_discount=0.5, episode_weight=0.0, scale_rewards="none")
+    return Episodes(world, options, 2, lambda values: values)
+
+
+@pytest.mark.integration
+@needs_chromium
+def test_a_page_judges_what_was_done_in_the_models_own_words(world):
+    """Of two rollouts the first is right, the second says nothing readable, waits for nothing, and is out of steps."""
+    seed = seed_of(["click", "type"])
+    pages, _ = world([seed], 3)
+    task, asked = drawn(seed), []
+
+    def ask(rows):
+        asked.append([told(row) for row in rows])
+        texts = [[said(task.steps[0], "mine"), "what?"], [said(task.steps[1], "mine too"), "eh?"], ["..."]]
+        return [[len(asked)]] * len(rows), texts[len(asked) - 1]
+
+    episodes = episodes_of(pages, 3)
+    played = episodes.play([dict(pages.seeds[0])] * 6, ask)
+    assert [len(step) for step in asked] == [2, 2, 1]
+    assert all(one["task_content"] == task.instruction and one["app_name"] == "phone" for one in asked[0])
+    assert [one["history_path_all"] for one in asked[1]] == [["mine"], ["nothing"]]
+    assert asked[2][0]["history_path_all"] == ["nothing", "nothing"]
+    assert played.reached == [True, True, True, True, False, True]
+    assert [len(row["image_path"]) for row in played.rows[:4]] == [1, 1, 2, 2]
+    given = page_reward([], [row["page_reward"] for row in played.rows])
+    assert [given[n] for n in (0, 2)] == [0, 1]  # the page's verdict is the last step's
+    assert [given[n] for n in (1, 3, 5)] == [0, 0, 0]
+    # All that the second saw is the first screen: its three steps and the first's first are one state.
+    sources = [row["source"] for row in played.rows]
+    assert len({sources[n] for n in (0, 1, 3, 5)}) == 1
+    assert sources[2] != sources[0]
+    rewards = torch.tensor([0.0, 0.0, 1.0, 0.0, math.nan, 0.0])
+    advantages, metrics = episodes.advantages(played, rewards, rewards)
+    torch.testing.assert_close(advantages, torch.tensor([0.375, -0.125, 0, -0.125, 0, -0.125]))
+    assert metrics == {"episodes/steps": 2.5, "episodes/progress": 0.5, "episodes/success": 0.5, "episodes/lost": 0,
+                       "episodes/return": 0.25}  # fmt: skip
+
+
+@pytest.mark.integration
+@needs_chromium
+def test_a_dead_browser_costs_its_rollouts_and_no_more(world, capsys):
+    """The second rollout's browser is killed after the first step; the next batch has it again."""
+    seed = seed_of(["click", "type"])
+    pages, fleet = world([seed], 2)
+    task, turn = drawn(seed), []
+
+    def ask(rows):
+        turn.append(len(rows))
+        if len(turn) == 1:
+            for pid in browsers(fleet.processes[1].pid):
+                os.kill(pid, signal.SIGKILL)
+        return [[1]] * len(rows), [said(task.steps[len(turn) - 1], "x")] * len(rows)
+
+    episodes = episodes_of(pages, 2)
+    played = episodes.play([dict(pages.seeds[0])] * 4, ask)
+    assert turn == [2, 1]
+    assert [row["page_reward"] for row in played.rows] == [0, None, 1, None]
+    assert played.reached == [True, True, True, False]
+    rewards = torch.tensor([0.0, math.nan, 1.0, math.nan])
+    advantages, metrics = episodes.advantages(played, rewards, rewards)
+    assert advantages.tolist() == [0, 0, 0, 0]  # nobody is left to be compared with
+    assert (metrics["episodes/lost"], metrics["episodes/success"]) == (0.5, 1)
+    assert "1 of 2 rollouts were lost: " in capsys.readouterr().err
+    turn.clear()
+    turn.append(0)  # nobody is killed any more
+    again = episodes.play([dict(pages.seeds[0])] * 4, lambda rows: ([[1]] * len(rows), ["?"] * len(rows)))
+    assert all(again.reached)
+
+
+@pytest.mark.parametrize(
+    ("changed", "rewards", "message"),
+    [
+        ({"live_pages": "web"}, ["page"], "--live_pages web: unknown (known: miniwob, phone, or a module"),
+        ({"live_tasks": "form:nothing"}, ["page"], "--live_tasks nothing: unknown"),
+        ({}, ["accuracy", "format"], "with --episodes live the page judges"),
+        ({"episode_steps": 3}, ["page"], "a process generates 8 completions at a time"),
+        ({"live_seeds": 1, "live_tasks": "form", "episode_steps": 1}, ["page"], "1 episodes of up to 1 steps"),
+    ],
+)
+def test_refusals(changed, rewards, message, tmp_path):
+    training = SimpleNamespace(
+        per_device_train_batch_size=8, world_size=1, gradient_accumulation_steps=1, num_generations=2,
+        eval_strategy="no", output_dir=str(tmp_path),
+    )  # fmt: skip
+    with pytest.raises(SettingError) as refused:
+        live_pages(TrainerOptions(episodes="live", **changed), rewards, training, PromptStyle())
+    assert message in str(refused.value)
