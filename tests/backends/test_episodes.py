@@ -18,7 +18,7 @@ from overlay.demo.score import MODEL
 from overlay.metrics.flags import gold_action, succeeds
 from overlay.metrics.rules.step import screen_of
 from overlay.prompt.template import load_template, step_input
-from tests.stock import ROOT, run_stock
+from tests.stock import ROOT, ZERO3, run_stock, stock_command
 
 pytestmark = pytest.mark.integration
 TASKS = ROOT / "data_prep" / "phone" / "tasks" / "train"
@@ -127,3 +127,25 @@ def test_refusals(changed, message, rows, flags, tmp_path, capsys):
     assert main(flags(**SETTINGS | {"model_name_or_path": ROOT / MODEL, "data_file_paths": rows} | changed)) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train: ")]
     assert message in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["trl", "vlm-r1"])
+def test_ranks_under_zero3_play_as_long_as_any_does(backend, rows, flags, tmp_path, forks, request):
+    """Two ranks with cut-up weights: an episode ends on one before it does on the other, and both go on alike."""
+    config = tmp_path / "zero3.json"
+    config.write_text(json.dumps(ZERO3))
+    out, settings = tmp_path / "run", SETTINGS | {"patches": 0, "deepspeed": config, "save_strategy": "no"}
+    if backend == "vlm-r1":
+        upstream = request.getfixturevalue("upstream")
+        command, own = stock_command(upstream, ROOT / MODEL, rows, out, cpu=False, **settings)
+        ended = forks.run(command, tmp_path / "log", 2, variables=own, folder=upstream)
+    else:
+        own = {"model_name_or_path": ROOT / MODEL, "data_file_paths": rows, "output_dir": out, "use_cpu": None}
+        line, more = flags(**own | settings), ["--model_init_kwargs", '{"dtype": "float32"}']
+        variables = {"PYTHONPATH": f"{ROOT / 'tests' / 'gloo'}:{ROOT}"}
+        ended = forks.run(["-m", "overlay.backends.trl.train", *line, *more], tmp_path / "log", 2, variables=variables)
+    assert ended.statuses == [0, 0], ended.err[-3000:]
+    counts = [[record["step"] for record in map(json.loads, file.open())] for file in sorted(out.glob("rollouts/*"))]
+    assert counts[0] != counts[1]
+    assert all(set(steps) == {0, 1} for steps in counts)
