@@ -117,9 +117,12 @@ class Episodes:
         """Play the episodes of a rank's rows. `ask` is called equally often on every rank, with rows."""
         rollouts, asked = self.world.begin(rows, self.generations), rows
         taken: list[list[tuple[Row, list[int]]]] = [[] for _ in rollouts]
-        for _ in range(self.slots):
+        for slot in range(self.slots):
             due = [(number, row) for number, one in enumerate(rollouts) if (row := one.due()) is not None]
-            if not self.gather(torch.tensor([len(due)])).any():
+            counts = self.gather(torch.tensor([len(due)]))
+            if slot == 0 and not counts.all():
+                raise RunStopped(f"a process could begin none of its episodes: {rollouts[0].lost or 'another one'}")
+            if not counts.any():
                 break
             asked = [row for _, row in due] or asked[:1]
             ids, texts = ask(asked)
@@ -131,9 +134,7 @@ class Episodes:
 
     def _slotted(self, rollouts: list[Rollout], taken: list[list[tuple[Row, list[int]]]]) -> Played:
         played = Played([], [], [], [], rollouts)
-        some = next((steps for steps in taken if steps), None)
-        if some is None:
-            raise RunStopped(f"no episode of a batch could be begun: {rollouts[0].lost}")
+        some = next(steps for steps in taken if steps)
         for first in range(0, len(rollouts), self.generations):
             for slot in range(self.slots):
                 for number in range(first, first + self.generations):

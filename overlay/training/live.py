@@ -31,7 +31,7 @@ from overlay.training.semi_online import check_sizes
 SCREENS = "screens"  # folder of a run
 
 
-class Played:
+class LiveRollout:
     """One rollout; see `overlay.training.episodes.Rollout`. `name`: of its episode; `screens`: where they are kept."""
 
     def __init__(self, name: str, style: PromptStyle, screens: Path):
@@ -110,7 +110,7 @@ class LivePages:
 
     def __init__(self, seeds: Dataset, style: PromptStyle, slots: int, fleet: Fleet, screens: Path):
         self.seeds, self.style, self.slots, self.fleet, self.folder = seeds, style, slots, fleet, screens
-        self.rollouts: list[Played] = []
+        self.rollouts: list[LiveRollout] = []
 
     def sampler(self, theirs: Any) -> EpisodeSampler:
         return EpisodeSampler(theirs, [[number] for number in range(len(self.seeds))], self.slots)
@@ -118,7 +118,7 @@ class LivePages:
     def begin(self, rows: list[Row], generations: int) -> list[Rollout]:
         self.folder.mkdir(parents=True, exist_ok=True)
         drawn = [row for row in rows[:: self.slots * generations] for _ in range(generations)]
-        self.rollouts = [Played(row["source"], self.style, self.folder) for row in drawn]
+        self.rollouts = [LiveRollout(row["source"], self.style, self.folder) for row in drawn]
         self._do({number: ("reset", (row["task"], row["seed"])) for number, row in enumerate(drawn)})
         return list(self.rollouts)
 

@@ -2,12 +2,10 @@
 
 The generate-and-score step is overridden once, top to bottom; everything with a life of its own is an object beside it:
 recorder, refill, rollout file, judge watch, heartbeat, stop, checkpoints. What it changes of the loop around a batch is
-`overlay.training.run`. A backend says how a metric is recorded (`record`), what it changes in a batch whose rewards are
-known (`adjust`), and where rows carry their images.
+`overlay.training.run`, and what a backend says for itself `overlay.training.backend`.
 """
 
 import sys
-from contextlib import AbstractContextManager
 from copy import deepcopy
 from itertools import compress, repeat
 from pathlib import Path
@@ -23,6 +21,7 @@ from overlay.model.vision import take_any_rows
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training.ahead import GenerateAhead, Turn
+from overlay.training.backend import Backend
 from overlay.training.buffer import Buffer
 from overlay.training.episodes import Episodes, World
 from overlay.training.judge_watch import JudgeWatch
@@ -34,7 +33,6 @@ from overlay.training.recorder import HandOver, Recorder, statistics
 from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
 from overlay.training.rollout_file import RolloutFile, records_of
-from overlay.training.run import Run
 from overlay.training.sampler import Epochs, GroupSampler
 from overlay.training.sampler_watch import SamplerWatch, slack_of
 from overlay.training.shared_passes import SharedPasses
@@ -42,12 +40,11 @@ from overlay.training.vllm_agreement import dtype_of
 from overlay.training.vllm_server import serve_from
 
 
-class GuiTrainer(Run):
+class GuiTrainer(Backend):
     """Mixin. `options`: what to keep and to refill; `judge`: asked by the rewards, watched here; `hand_over`: what the
     trainer gets for raw scores (see Recorder); `places`: of held-out rows (see Rates); `world`: where episodes come
     from, None for rows one by one; the rest is `Run`'s and the base's."""
 
-    image_key = "image"
     ahead: GenerateAhead | None
 
     def __init__(
@@ -132,44 +129,6 @@ class GuiTrainer(Run):
         last = following // self.args.gradient_accumulation_steps >= self.state.max_steps
         rows = [] if last else self.order.at(following * size, size)[:: self.num_generations]
         return Turn(self._step, following, rows)
-
-    # What a backend has to say.
-
-    def record(self, name: str, value: float) -> None:
-        """Put a metric into the trainer's next log entry."""
-        raise NotImplementedError
-
-    def adjust(self, result: dict[str, Any], rewards: torch.Tensor) -> None:
-        """Change a batch's result, now that its rewards are known: (groups, completions) of all ranks, NaN for none."""
-
-    def sampled(self, result: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Log-probs (B, C) of a batch's completions: the trainer's own and those of an engine that sampled them; None
-        when the model itself did."""
-        return None
-
-    def reuses_batch(self) -> bool:
-        """Whether the next micro-step trains on completions that are there already."""
-        raise NotImplementedError
-
-    def following_batch(self) -> int:
-        """Micro-steps before the next one that generates, in a micro-step that does."""
-        raise NotImplementedError
-
-    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[list[int]]:
-        """A completion of each row, whose images are open, sampled as for a batch of the trainer's."""
-        raise NotImplementedError
-
-    def instead_of_sampling(self, completions: list[list[int]]) -> AbstractContextManager[None]:
-        """The base's next batch has these completions."""
-        raise NotImplementedError
-
-    def leave_out(self, result: dict[str, Any], reached: torch.Tensor) -> None:
-        """Keep the completions of a batch that are not `reached` (B,) out of its loss."""
-        raise NotImplementedError
-
-    def prompts_of(self, rows: list[dict[str, Any]], processor: Any) -> tuple[list[list[int]], list[Any]]:
-        """(ids, images) of rows' prompts, as the trainer makes them; in a thread, by a processor for it alone."""
-        raise NotImplementedError
 
     def record_component(self, name: str, values: dict[str, float]) -> None:
         """Log one reward's `statistics`; the trainers log the mean and more by themselves."""
