@@ -98,30 +98,29 @@ def test_play_keeps_what_was_played(played, tmp_path):
 
 
 def test_the_demo_goes_on_by_seed(tmp_path, monkeypatch, capsys):
-    """A seed whose run is whole is not trained again; one of another model, or cut short, is."""
+    """A seed whose run is whole is not trained again; one of other steps, or cut short, is."""
     monkeypatch.setattr(demo, "commit", lambda root: "abc123")
-    monkeypatch.setitem(demo.PROGRAMS, "trl", ["-c", "import sys, os; os.makedirs(sys.argv[4], exist_ok=True)"])
-    folder = demo.train(tmp_path, tmp_path / "warm-1", 0, 5, "trl")
+    making = "import sys, os; os.makedirs(sys.argv[sys.argv.index('--output_dir') + 1], exist_ok=True)"
+    monkeypatch.setitem(demo.PROGRAMS, "trl", ["-c", making])
+    folder = demo.train(tmp_path, 0, 5, "trl")
     (folder / "mark").touch()
-    assert demo.train(tmp_path, tmp_path / "warm-1", 0, 5, "trl") == folder
+    assert demo.train(tmp_path, 0, 5, "trl") == folder
     assert "is there already" in capsys.readouterr().err
     assert (folder / "mark").exists()
-    assert demo.done(folder)["model"] == "warm-1"
-    for changed in ({"model": tmp_path / "warm-2"}, {"steps": 6}):
-        (folder / "mark").touch()
-        demo.train(tmp_path, **{"model": tmp_path / "warm-1", "seed": 0, "steps": 5, "backend": "trl"} | changed)
-        assert not (folder / "mark").exists()
+    assert demo.done(folder)["steps"] == 5
+    demo.train(tmp_path, 0, 6, "trl")
+    assert not (folder / "mark").exists()
     monkeypatch.setitem(demo.PROGRAMS, "trl", ["-c", "raise SystemExit(3)"])
     with pytest.raises(RunStopped, match="seed 1 ended with status 3"):
-        demo.train(tmp_path, tmp_path / "warm-1", 1, 5, "trl")
+        demo.train(tmp_path, 1, 5, "trl")
     assert demo.done(tmp_path / "seed-1") is None
     monkeypatch.setattr(demo, "commit", lambda root: "abc123+")  # its code has changed, nobody can say how
     with pytest.raises(RunStopped):
-        demo.train(tmp_path, tmp_path / "warm-1", 0, 6, "trl")
+        demo.train(tmp_path, 0, 6, "trl")
 
 
 def test_the_demo_says_what_is_kept(tmp_path, monkeypatch, capsys):
-    def train(out, model, seed, steps, backend):
+    def train(out, seed, steps, backend):
         if seed == 1:
             raise KeyboardInterrupt
         folder = out / f"seed-{seed}"
@@ -129,10 +128,16 @@ def test_the_demo_says_what_is_kept(tmp_path, monkeypatch, capsys):
         (folder / demo.MADE).write_text(json.dumps({"steps": steps}))
         return folder
 
+    class Scorer:
+        def __init__(self, *about):
+            pass
+
+        def scored(self, folder, name):
+            return None
+
     monkeypatch.setattr(demo, "train", train)
-    monkeypatch.setattr(demo, "make_rows", lambda out, split: [])
-    monkeypatch.setattr(demo, "warm_model", lambda out, rows, steps: out / "warm")
-    monkeypatch.setattr(demo, "answered", lambda folder, rows, name: ([], {}))
+    monkeypatch.setattr(demo, "rows_of", lambda out, split: [])
+    monkeypatch.setattr(demo, "Scorer", Scorer)
     monkeypatch.setattr(demo, "reward_curve", lambda folder: [])
     assert demo.main(["--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == ("demo: stopped; 1 of 3 seeds are trained: start again to go on")

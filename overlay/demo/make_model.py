@@ -1,10 +1,10 @@
-"""Make the demo's model again: screens → eyes → full steps → overlay/demo/model, in about an hour on two cores.
+"""Make the demo's model again, in about an hour on two cores: screens → eyes → full steps → bad recordings → model.
 
     python -m overlay.demo.make_model --out runs/demo-model        (make demo-model)
 
 A Qwen2.5-VL of two million parameters. `overlay.demo.see` teaches it to read a screen and to say where a thing is, then
-full steps with the GUI prompt, until it formats and points well enough to leave room for GRPO. What each stage wrote is
-used again when it is there.
+full steps with the GUI prompt. Last comes `make sft` on recordings that end too early (overlay.demo.early_ends): it
+still sees, and often stops, which leaves GRPO room. What each stage wrote is used again when it is there.
 """
 
 import shutil
@@ -22,6 +22,7 @@ from overlay.action.space import Space
 from overlay.data.dataset import each_row, load_dataset
 from overlay.demo import tiny_model
 from overlay.demo.album import make_album
+from overlay.demo.early_ends import write_early
 from overlay.demo.score import MODEL
 from overlay.demo.step_lessons import looked_answer
 from overlay.errors import Arguments, RunStopped, command
@@ -74,19 +75,34 @@ def taught(start: Path, folder: Path, *flags: object) -> Path:
     if not folder.is_dir():
         aside = folder.with_name(folder.name + ".new")
         shutil.copytree(start, aside, dirs_exist_ok=True)
-        line = [
-            "-m",
-            "torch.distributed.run",
-            "--nproc_per_node",
-            "2",
-            "-m",
-            "overlay.demo.see",
-            "--model",
-            aside,
-            *flags,
-        ]
-        if subprocess.run([sys.executable, *map(str, line)]).returncode:
-            raise RunStopped("overlay.demo.see failed; its reason stands above")
+        ranks = ["-m", "torch.distributed.run", "--nproc_per_node", 2]
+        run("overlay.demo.see", *ranks, "-m", "overlay.demo.see", "--model", aside, *flags)
+        aside.rename(folder)
+    return folder
+
+
+def run(name: str, *line: object) -> None:
+    """Run Python with this command line."""
+    if subprocess.run([sys.executable, *map(str, line)]).returncode:
+        raise RunStopped(f"{name} failed; its reason stands above")
+
+
+def misled(start: Path, folder: Path, out: Path) -> Path:
+    """`folder`, with the model in `start` after supervised training on steps that end too early."""
+    if not folder.is_dir():
+        found, changed = write_early(out / "steps.jsonl", out / "early.jsonl")
+        print(f"{changed} of {found} steps before a plan's last say that all is done", file=sys.stderr)
+        aside = folder.with_name(folder.name + ".new")
+        shutil.rmtree(aside, ignore_errors=True)
+        flags = {
+            "model_name_or_path": start, "output_dir": aside, "data_file_paths": out / "early.jsonl",
+            "image_folders": out / "steps", "arrow_cache_dir": out / "arrow", "task_type": "gui", "max_pixels": PIXELS,
+            "min_pixels": 28**2, "attn_implementation": "sdpa", "freeze_vision_modules": "true", "max_steps": 120,
+            "per_device_train_batch_size": 16, "learning_rate": 5e-4, "logging_steps": 10, "save_strategy": "no",
+            "gradient_checkpointing": "false", "report_to": "none", "use_cpu": "true", "bf16": "false", "seed": 0,
+        }  # fmt: skip
+        words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+        run("make sft", "-m", "overlay.backends.sft.train", *words)
         aside.rename(folder)
     return folder
 
@@ -110,6 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = taught(untrained(args.out, rows), args.out / "seeing", *album, "--steps", args.see_steps)
     full = ("--rows", args.out / "steps.jsonl", "--images", args.out / "steps", "--batch", 16)
     folder = taught(folder, args.out / "acting", *album, *full, "--steps", args.act_steps)
+    folder = misled(folder, args.out / "misled", args.out)
     model, processor = AutoModelForImageTextToText.from_pretrained(folder), load_processor(str(folder))
     aside = args.to.with_name(args.to.name + ".new")
     tiny_model.save(model.half(), processor, aside)

@@ -3,16 +3,15 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from datasets import Dataset
 from matplotlib import pyplot as plt
 
 from overlay.action.action import parse_action
 from overlay.action.completion import split
 from overlay.action.match import match
-from overlay.data.dataset import each_row
-from overlay.data.images import size_of
 from overlay.demo.difference import Difference
+from overlay.demo.score import Scored, Scorer, Truth
 from overlay.evaluate.identity import now
 from overlay.metrics.flags import RULE, Metric, gold_action, ruled, succeeds
 from overlay.metrics.rules.step import Screen
@@ -37,16 +36,17 @@ def curves_svg(runs: dict[str, list[tuple[int, float]]]) -> str:
     return svg(figure)
 
 
-def step_card(row: dict, before: str, after: str) -> dict:
-    """All the page shows of one held-out step."""
-    gold, first, last = gold_action(row["solution"]), parse_action(before), parse_action(after)
-    size = size_of(row["image"][-1], row["source"])
+def step_card(row: dict, solution: str, seen: Screen, size: tuple[float, float], before: str, after: str) -> dict:
+    """All the page shows of one held-out step. `solution`, `size`: gold and the screen's size in the model's space."""
+    gold, first, last = gold_action(solution), parse_action(before), parse_action(after)
     parts = split(after)
     return {
         "source": Path(row["source"]).name,
         "screens": [screen(path) for path in row["image"]],
-        "shapes": shapes(shape(gold, "gold"), shape(first, "before"), shape(last, "answer")),
-        "success": succeeds(last, gold, Screen(size)),
+        "shapes": shapes(
+            shape(gold, "gold", seen.scale), shape(first, "before", seen.scale), shape(last, "answer", seen.scale)
+        ),
+        "success": succeeds(last, gold, seen),
         "reward_before": match(first, gold, size),
         "reward": match(last, gold, size),
         "prompt": row["problem"],
@@ -58,10 +58,9 @@ def step_card(row: dict, before: str, after: str) -> dict:
     }
 
 
-def choose(rows: Dataset, before: list[str], after: list[str]) -> list[int]:
+def choose(truth: Truth, after: list[str]) -> list[int]:
     """`SHOWN` rows: half right, half wrong where there are enough, spread evenly over the file."""
-    screens = [Screen(size_of(row["image"][-1], row["source"])) for row in each_row(rows)]
-    answered = zip(after, rows["solution"], screens, strict=True)
+    answered = zip(after, truth.solutions, truth.screens, strict=True)
     judged = [succeeds(parse_action(text), gold_action(gold), each) for text, gold, each in answered]
     right = [i for i, verdict in enumerate(judged) if verdict]
     wrong = [i for i, verdict in enumerate(judged) if not verdict]
@@ -75,31 +74,42 @@ def choose(rows: Dataset, before: list[str], after: list[str]) -> list[int]:
 
 def write_report(
     out: Path,
-    rows: Dataset,
-    before: dict[str, Metric],
-    before_answers: list[str],
+    scorer: Scorer,
+    before: Scored,
     seeds: list[dict],
     baselines: dict[str, dict[str, Metric]],
     rises: dict[str, Difference],
+    falls: dict[str, Difference],
     minutes: float,
     trainer: str,
 ) -> None:
-    """Write out/metrics.json and out/report.html. `seeds`: dicts of seed, answers, after (metrics), curve."""
+    """Write out/metrics.json and out/report.html. `seeds`: dicts of seed, after (Scored), curve; `falls`: of grounding
+    with each look's screens."""
+    rows, truth, scored = scorer.rows, scorer.truth, {"before": before}
+    scored |= {f"after, seed {run['seed']}": run["after"] for run in seeds}
     metrics = {
         "rule": RULE,
         "trainer": trainer,
         "heldout_rows": len(rows),
         "minutes": round(minutes, 2),
         "date": now(),
-        "before": {name: asdict(m) for name, m in before.items()},
-        "after": [{"seed": run["seed"], **{name: asdict(m) for name, m in run["after"].items()}} for run in seeds],
-        "baselines": {policy: {n: asdict(m) for n, m in values.items()} for policy, values in baselines.items()},
+        "before": _plain(before.figures),
+        "after": [{"seed": run["seed"], **_plain(run["after"].figures)} for run in seeds],
+        "baselines": {policy: _plain(values) for policy, values in baselines.items()},
+        "looks": {
+            name: {look: {"these screens": _plain(a), "true screens": _plain(b)} for look, (a, b) in one.looks.items()}
+            for name, one in scored.items()
+        },
         "difference": {name: {**asdict(rise), "rose": rise.rose} for name, rise in rises.items()},
+        "fall": {look: {**asdict(fall), "fell": fall.rose} for look, fall in falls.items()},
         "reward_curves": {f"seed {run['seed']}": run["curve"] for run in seeds},
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    columns = {**baselines, "before": before} | {f"after, seed {run['seed']}": run["after"] for run in seeds}
-    after = seeds[0]["answers"]
+    answers = [before.answers, seeds[0]["after"].answers]
+    cards = [
+        step_card(rows[i], truth.solutions[i], truth.screens[i], truth.sizes[i], *(texts[i] for texts in answers))
+        for i in choose(truth, answers[1])
+    ]
     write_page(
         out / "report.html",
         "report.html",
@@ -109,8 +119,14 @@ def write_report(
         minutes=minutes,
         date=metrics["date"],
         trainer={"trl": "TRL's GRPOTrainer", "vlm-r1": "the patched VLM-R1"}.get(trainer, trainer),
-        columns=columns,
+        columns={**baselines, **{name: one.figures for name, one in scored.items()}},
+        looks=scored,
         rises=rises,
+        falls=falls,
         curves=curves_svg(metrics["reward_curves"]),
-        steps=[step_card(rows[i], before_answers[i], after[i]) for i in choose(rows, before_answers, after)],
+        steps=cards,
     )
+
+
+def _plain(figures: dict[str, Metric]) -> dict[str, Any]:
+    return {name: asdict(metric) for name, metric in figures.items()}

@@ -14,13 +14,13 @@ from datasets import Dataset
 from overlay.action.action import BOX_TYPES, parse_action
 from overlay.data.examples import as_examples
 from overlay.demo.lessons import ACROSS, DOWN, Inputs, inside, number_tokens
-from overlay.demo.warm_start import Collator
 from overlay.prompt.style import PromptStyle
+from overlay.prompt.template import step_input
 
 
 def looked_answer(problem: str, solution: str) -> str:
     """The full completion for a gold action: think JSON made from the step's input, then the answer."""
-    step, _ = json.JSONDecoder().raw_decode(problem, problem.rindex('{"task_content"'))
+    step = step_input(problem)[1]
     done = len(step["history_path_all"])
     think = {
         "task_interpretation": step["app_name"],
@@ -31,11 +31,36 @@ def looked_answer(problem: str, solution: str) -> str:
     return f"<think>{json.dumps(think, ensure_ascii=False)}</think><answer>{solution}</answer>"
 
 
+class Collator:
+    """Examples → a left-padded batch whose labels are the completion's tokens."""
+
+    def __init__(self, processor: Any):
+        self.processor = processor
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        prompts = [
+            self.processor.apply_chat_template(e["prompt"], tokenize=False, add_generation_prompt=True)
+            for e in examples
+        ]
+        answers = [looked_answer(e["problem"], e["solution"]) + self.processor.tokenizer.eos_token for e in examples]
+        batch = self.processor(
+            text=[prompt + answer for prompt, answer in zip(prompts, answers, strict=True)],
+            images=[image for e in examples for image in e["images"]],
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
+        labels = batch["input_ids"].clone()
+        for row, answer in enumerate(answers):
+            labels[row, : -len(self.processor.tokenizer(answer)["input_ids"])] = -100
+        return {**batch, "labels": labels}
+
+
 class StepLessons:
     """Batches of `size` rows (overlay.data.dataset), asked in `style`; see `ScreenLessons`."""
 
     def __init__(self, rows: Dataset, processor: Any, style: PromptStyle, size: int, seed: int):
-        self.examples, self.collate = as_examples(rows, style), Collator(processor, looked_answer)
+        self.examples, self.collate = as_examples(rows, style), Collator(processor)
         self.size, self.rng, self.numbers = size, random.Random(seed), number_tokens(processor)
         self.image = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
 

@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoModelForImageTextToText
 
 from overlay.action.space import Space
+from overlay.demo.early_ends import ends_early
 from overlay.demo.looks import changed, two_screens, with_screens
 from overlay.demo.score import BATCH, MODEL, MOST_TOKENS, figures, truth_of
 from overlay.metrics.flags import gold_action
@@ -29,9 +30,10 @@ def model():
 
 @pytest.fixture(scope="module")
 def rows(phone_rows):
-    """Clicks with two screens."""
+    """Clicks with two screens, where the model was not taught to stop."""
     two = phone_rows.select(two_screens(phone_rows))
-    clicks = [n for n, gold in enumerate(two["solution"]) if "click" in gold_action(gold).type]
+    asked = enumerate(zip(two["problem"], two["solution"], strict=True))
+    clicks = [n for n, step in asked if "click" in gold_action(step[1]).type and ends_early(*step) is None]
     return two.select(clicks[:ROWS])
 
 

@@ -5,48 +5,58 @@ import json
 import pytest
 from playwright.sync_api import sync_playwright
 
+from overlay.action.space import Space
 from overlay.data.dataset import load_dataset
 from overlay.demo.difference import difference
 from overlay.demo.report import SHOWN, choose, write_report
-from overlay.demo.run import figures
+from overlay.demo.score import Scored, Scorer, figures
 from overlay.evaluate import baselines
 from overlay.metrics.flags import gold_action
+from overlay.prompt.style import PromptStyle
 from tests.conftest import CHROMIUM, needs_chromium
 from tests.pages.looks import look
 from tests.stock import TASKS
 
+SPACE = Space("resized", 28 * 28, 168 * 224)  # half of the screens' pixels
+
 
 @pytest.fixture
 def report(demo_rows, tmp_path):
-    """A page over real rows, from two baselines."""
+    """A page over real rows, from answers that are right for half of them, in a space of its own."""
     rows = load_dataset(str(demo_rows), str(TASKS / "train"), cache_dir=tmp_path / "arrow")
-    sizes = [(336, 448)] * len(rows)
-    before = baselines.guess(sizes, 1)
-    after = [f"<think>x</think><answer>{text}</answer>" for text in rows["solution"][: len(rows) // 2]]
-    after += baselines.majority([gold_action(text) for text in rows["solution"]], sizes)[len(after) :]
-    first, last = figures(before, rows["solution"], sizes), figures(after, rows["solution"], sizes)
-    curve = [(step, step / 10) for step in range(5)]
-    seeds = [{"seed": s, "answers": after, "after": last, "curve": curve} for s in range(2)]
+    scorer = Scorer(rows, PromptStyle(space=SPACE), tmp_path)
+    truth = scorer.truth
+    guessed = baselines.guess(truth.sizes, 1)
+    after = [f"<think>x</think><answer>{text}</answer>" for text in truth.solutions[: len(rows) // 2]]
+    after += baselines.majority([gold_action(text) for text in truth.solutions], truth.sizes)[len(after) :]
+    first, last = figures(guessed, truth), figures(after, truth)
+    before, trained = Scored(guessed, first, {"grey": (first, first)}), Scored(after, last, {"grey": (first, last)})
+    seeds = [{"seed": s, "after": trained, "curve": [(step, step / 10) for step in range(5)]} for s in range(2)]
     rise = difference([last["mean_reward"].value - first["mean_reward"].value] * 2)
-    write_report(tmp_path, rows, first, before, seeds, {"random": first}, {"mean_reward": rise}, 1.5, "trl")
-    return tmp_path, rows, before, after, last
+    falls = {"grey": difference([trained.fall("grey")] * 2)}
+    write_report(tmp_path, scorer, before, seeds, {"random": first}, {"mean_reward": rise}, falls, 1.5, "trl")
+    return tmp_path, scorer, trained
 
 
 def test_metrics_file_has_the_pages_figures(report):
-    folder, rows, _, after, last = report
-    metrics = json.loads((folder / "metrics.json").read_text())
+    folder, scorer, trained = report
+    metrics, last = json.loads((folder / "metrics.json").read_text()), trained.figures
     assert metrics["rule"] == "box"
-    assert metrics["after"][0]["step_success_rate"] == {"value": last["step_success_rate"].value, "n": len(rows)}
+    assert metrics["after"][0]["step_success_rate"] == {"value": last["step_success_rate"].value, "n": len(scorer.rows)}
     assert metrics["difference"]["mean_reward"]["rose"] is True
-    shown = f"{last['step_success_rate'].value:.3f} <small>N={len(rows)}</small>"
-    assert shown in (folder / "report.html").read_text()
-    assert len(choose(rows, after, after)) == SHOWN
+    looked = metrics["looks"]["after, seed 0"]["grey"]
+    assert looked["true screens"]["grounding_accuracy"]["value"] == last["grounding_accuracy"].value
+    assert metrics["fall"]["grey"]["mean"] == pytest.approx(trained.fall("grey"))
+    page = (folder / "report.html").read_text()
+    assert f"{last['step_success_rate'].value:.3f} <small>N={len(scorer.rows)}</small>" in page
+    assert f"({last['grounding_accuracy'].value:.3f})" in page
+    assert len(choose(scorer.truth, trained.answers)) == SHOWN
 
 
 @needs_chromium
 @pytest.mark.integration
 def test_page_in_chromium(report):
-    folder, rows, before, after, _ = report
+    folder, scorer, trained = report
     errors, requests = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
@@ -59,10 +69,10 @@ def test_page_in_chromium(report):
         assert page.locator("#curves svg").bounding_box()["width"] > 300
         page.locator("summary").first.click()
         assert "task_content" in page.locator("details pre").first.inner_text()
-        chosen = choose(rows, before, after)
+        chosen = choose(scorer.truth, trained.answers)
         boxes = 0
         for position, index in enumerate(chosen):
-            gold = json.loads(rows[index]["solution"])
+            gold = json.loads(scorer.rows[index]["solution"])
             if gold["action_type"] != "click":
                 continue
             boxes += 1

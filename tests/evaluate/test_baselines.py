@@ -6,10 +6,11 @@ import pytest
 
 from overlay.action.action import parse_action
 from overlay.data.dataset import load_dataset
-from overlay.demo.run import figures, without_a_model
+from overlay.demo.score import figures, truth_of, without_a_model
 from overlay.evaluate import baselines
 from overlay.evaluate.tables import summary
 from overlay.metrics.flags import measure
+from overlay.prompt.style import PromptStyle
 from tests.evaluate.parts import asked
 from tests.served_parts import HELD_OUT_TASKS
 
@@ -40,13 +41,13 @@ def test_answers_without_reasoning_have_no_format():
 
 def test_demo_and_eval_mean_the_same(held_out, tmp_path):
     rows = load_dataset(str(held_out), HELD_OUT_TASKS, cache_dir=tmp_path / "arrow")
-    demo = without_a_model(rows)
+    truth = truth_of(rows, PromptStyle())
+    demo = without_a_model(truth)
     evaluated = summary(asked(str(held_out), HELD_OUT_TASKS), [""] * len(rows))["baselines"]
     for name in ("format_rate", "action_type_accuracy", "grounding_accuracy", "text_accuracy", "step_success_rate"):
         assert demo["majority"][name].value == evaluated["majority"][name]["value"]
     # `random` is drawn fifty times in the demo; its first draw is eval's.
-    sizes = [(336, 448)] * len(rows)
-    first = figures(baselines.guess(sizes, 0), list(rows["solution"]), sizes)
+    first = figures(baselines.guess(truth.sizes, 0), truth)
     assert first["step_success_rate"].value == evaluated["random"]["step_success_rate"]["value"]
     assert demo["random"]["step_success_rate"].n == 50 * len(rows)
 
