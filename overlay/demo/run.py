@@ -3,8 +3,9 @@
     python -m overlay.demo.run --out runs/demo [--backend vlm-r1]          (make demo)
 
 Every stage is the one a user runs: data_prep.convert makes the rows, the trainer's command line trains, one process for
-each seed. Only the model is small: it sees, and says too early that all is done (overlay.demo.make_model). Writes metrics.json and report.html; the exit
-status is 1 when the held-out score did not rise, or when a model does as well without its screens.
+each seed. Only the model is small: it sees, and says too early that all is done (overlay.demo.make_model). Writes
+metrics.json and report.html; the exit status is 1 when the held-out score did not rise, or when a model does as well
+without its screens.
 """
 
 import json

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from overlay.action.action import described, parse_action
 from overlay.chat import NoAnswer
@@ -15,6 +15,14 @@ from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
 from overlay.serve.ask import question_of_task
 from overlay.serve.client import Answer, Client
+
+
+class Asks(Protocol):
+    """What answers in an episode."""
+
+    def ask(self, messages: list[dict], paths: list[str]) -> Answer:
+        """An answer to chat messages about the images at `paths`. Raises NoAnswer."""
+        ...
 
 
 class Asker:
@@ -52,7 +60,7 @@ class Asker:
 
 
 def episode(
-    environment: Environment, asker: Asker, task: str, seed: int, style: PromptStyle, extra: int, folder: Path
+    environment: Environment, asker: Asks, task: str, seed: int, style: PromptStyle, extra: int, folder: Path
 ) -> dict[str, Any] | None:
     """One episode; None when the seed cannot be solved. Screens go into `folder`.
 

@@ -1,0 +1,34 @@
+"""The animated picture of an episode."""
+
+import json
+
+from PIL import Image
+
+from overlay.action.action import ACTION_NAMES
+from overlay.data.images import encode
+from overlay.demo.film import ACROSS, GAP, HEAD, TOUCHED, frame
+
+BLANK = encode(Image.new("RGB", (448, 672), "white"), "png").url
+
+
+def step(kind, parameter):
+    assert kind in ACTION_NAMES
+    action = {"action_type": kind, "action_parameter": {kind: parameter}, "action_description": "x"}
+    return {"completion": f"<think>x</think><answer>{json.dumps(action)}</answer>", "action": kind, "screen": BLANK}
+
+
+def test_what_was_touched_is_ringed_on_its_own_side():
+    stopped = {"instruction": "press A", "steps": [step("task_completed", "x")], "success": False}
+    went_on = {"instruction": "press A", "steps": [step("click", "0,0,224,336")] * 2, "success": True}
+    for number in range(3):
+        shown = frame([stopped, went_on], ["before", "after"], number)
+        ring = [
+            (x, y)
+            for x in range(shown.width)
+            for y in range(HEAD, HEAD + 450)
+            if shown.getpixel((x, y)) == (232, 113, 10)
+        ]
+        middle = [(min(each) + max(each)) / 2 for each in zip(*ring, strict=True)]
+        assert abs(middle[0] - (ACROSS + GAP + ACROSS / 2)) < 2
+        assert abs(middle[1] - (HEAD + ACROSS * 3 / 4)) < 2
+    assert TOUCHED == "#e8710a"
