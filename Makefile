@@ -34,7 +34,7 @@ endif
 
 .PHONY: help
 help: ## Show this help
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -v words="$(if $(filter zh%,$(or $(LC_ALL),$(LC_MESSAGES),$(LANG))),run_scripts/zh.tsv)" -f tools/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.ready ## Main job end to end on MiniWoB++ steps: rows, GRPO, held-out score, page (BACKEND=trl or vlm-r1)

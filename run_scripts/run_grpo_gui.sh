@@ -49,12 +49,13 @@ EXTRA="${EXTRA:-}"                                    # further flags, separated
 export CUDA_DEVICE_MAX_CONNECTIONS="${CUDA_DEVICE_MAX_CONNECTIONS:-1}"
 whole_numbers NPROC_PER_NODE MAX_PROMPT_LENGTH MAX_PIXELS GENERATIONS BATCH TOKENS_PER_PASS ACCUMULATION MAX_COMPLETION_LENGTH \
   LORA_R SAVE_STEPS SAVE_LIMIT EVAL_STEPS
-[[ "$BACKEND" == vlm-r1 || "$BACKEND" == trl || "$BACKEND" == sft ]] || fail "BACKEND=$BACKEND is none of vlm-r1, trl, sft"
+[[ "$BACKEND" == vlm-r1 || "$BACKEND" == trl || "$BACKEND" == sft ]] || fail "BACKEND=%s is none of vlm-r1, trl, sft" "$BACKEND"
 [[ "$BACKEND" != sft || -z "${ESTIMATE:-}" ]] || fail "BACKEND=sft: an estimate is of GRPO, BACKEND=vlm-r1 or trl"
 # VLM-R1 forms its groups within a batch, TRL within all batches of a step; supervised training has none.
 batches="$([[ "$BACKEND" == trl ]] && echo "$ACCUMULATION" || echo 1)"
 [[ "$BACKEND" == sft ]] || ((${NNODES:-1} * NPROC_PER_NODE * BATCH * batches % GENERATIONS == 0)) ||
-  fail "${NNODES:+nodes x }processes x batch = $((${NNODES:-1} * NPROC_PER_NODE * BATCH * batches)) is not divisible by GENERATIONS=$GENERATIONS"
+  fail "${NNODES:+nodes x }processes x batch = %s is not divisible by GENERATIONS=%s" \
+    "$((${NNODES:-1} * NPROC_PER_NODE * BATCH * batches))" "$GENERATIONS"
 # A preset's GPUs hold one prompt with its completions, which is less than BATCH prompts.
 [[ "$BACKEND" != sft || -z "${PRESET:-}" ]] || TOKENS_PER_PASS="${TOKENS_PER_PASS:-$((MAX_PROMPT_LENGTH * 3 / 2))}"
 if [[ -n "${SETTINGS:-}" ]]; then # for run_grpo_gui_multinode.sh
@@ -66,11 +67,11 @@ if [[ -z "${DRY_RUN:-}" ]]; then
   there folder IMAGES "$IMAGES"
   there file EVAL_DATA "$EVAL_DATA"
 fi
-[[ -z "$DEEPSPEED" || -f "$DEEPSPEED" ]] || fail "DEEPSPEED: no file $DEEPSPEED"
+[[ -z "$DEEPSPEED" || -f "$DEEPSPEED" ]] || fail "DEEPSPEED: no file %s" "$DEEPSPEED"
 
 read -ra extra <<<"$EXTRA"
 [[ "$BACKEND" == sft || ":$METHOD:" != *:llm:* || (-n "$JUDGE_MODEL" && -n "${OPENAI_API_BASE:-}") ]] ||
-  fail "METHOD=$METHOD asks a judge: set JUDGE_MODEL and OPENAI_API_BASE (and OPENAI_API_KEY)"
+  fail "METHOD=%s asks a judge: set JUDGE_MODEL and OPENAI_API_BASE (and OPENAI_API_KEY)" "$METHOD"
 
 # DeepSpeed keeps 32-bit weights beside those of 16 bits; plain data parallelism does not, and would round steps away.
 if [[ -n "$DEEPSPEED" ]]; then dtype=bfloat16; else dtype=float32; fi

@@ -30,7 +30,7 @@ export LOGGING_DIR="${LOGGING_DIR:-$OUTPUT/logs}" # TensorBoard events of rank 0
 
 case "$RDZV" in
   static)
-    [[ "$MAX_RESTARTS" == 0 ]] || fail "MAX_RESTARTS=$MAX_RESTARTS: static nodes do not restart together; RDZV=c10d does"
+    [[ "$MAX_RESTARTS" == 0 ]] || fail "MAX_RESTARTS=%s: static nodes do not restart together; RDZV=c10d does" "$MAX_RESTARTS"
     launch=(--master_addr "$MASTER_ADDR" --master_port "$MASTER_PORT") ;;
   c10d)
     # Symptom: after a restart, workers dial the addresses of dead ones. torchrun makes the workers' store once and hands it
@@ -41,7 +41,7 @@ case "$RDZV" in
       --max_restarts "$MAX_RESTARTS"
       # Who hosts the store is told, not guessed from host names, which breaks on some clusters.
       --rdzv_conf "is_host=$((NODE_RANK == 0)),join_timeout=$PREFLIGHT_TIMEOUT") ;;
-  *) fail "RDZV=$RDZV is neither static nor c10d" ;;
+  *) fail "RDZV=%s is neither static nor c10d" "$RDZV" ;;
 esac
 [[ -z "${NODE_ADDR:-}" ]] || launch+=(--local_addr "$NODE_ADDR") # where the host's own name does not lead to it
 export TORCHRUN_ARGS="--nnodes $NNODES --node_rank $NODE_RANK --nproc_per_node $NPROC_PER_NODE ${launch[*]} \

@@ -16,10 +16,24 @@ if [[ -z "${OVERLAY_GIVEN+x}" ]]; then
 fi
 export OVERLAY_GIVEN OVERLAY_PRESET="${OVERLAY_PRESET:- }"
 
-# A refusal is not to be repeated: see overlay/nodes/launch.py.
+# said FORMAT: it in the user's language, Chinese with LANG=zh_CN.UTF-8 and such; run_scripts/zh.tsv has the words.
+said() {
+  local english chinese language="${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}"
+  if [[ "$language" == zh* ]]; then
+    while IFS=$'\t' read -r english chinese; do
+      [[ "$english" != "$1" ]] || { echo "$chinese" && return; }
+    done <run_scripts/zh.tsv
+  fi
+  echo "$1"
+}
+
+# fail FORMAT VALUE...: a refusal, which is not to be repeated: see overlay/nodes/launch.py.
 fail() {
-  echo "${0##*/}: $*" >&2
-  [[ -z "${OVERLAY_ENDED:-}" || -n "${DRY_RUN:-}" ]] || echo "2 ${0##*/}: $*" >"$OVERLAY_ENDED"
+  local text
+  # shellcheck disable=SC2059  # the formats are these scripts'
+  printf -v text "$(said "$1")" "${@:2}"
+  echo "${0##*/}: $text" >&2
+  [[ -z "${OVERLAY_ENDED:-}" || -n "${DRY_RUN:-}" ]] || echo "2 ${0##*/}: $text" >"$OVERLAY_ENDED"
   exit "${STOPPED_STATUS:-2}"
 }
 
@@ -28,10 +42,10 @@ load_preset() {
   [[ -n "${PRESET:-}" ]] || return 0
   local file="run_scripts/presets/$PRESET.env" name value known
   known="$(cd run_scripts/presets && echo *.env)"
-  [[ -f "$file" ]] || fail "PRESET=$PRESET is none of ${known//.env/}"
+  [[ -f "$file" ]] || fail "PRESET=%s is none of %s" "$PRESET" "${known//.env/}"
   while IFS='=' read -r name value; do
     [[ -n "$name" && "$name" != \#* && "$OVERLAY_GIVEN" != *" $name "* ]] || continue
-    [[ " ${NAMES[*]} " == *" $name "* ]] || fail "PRESET=$PRESET: $file sets $name, which is no setting"
+    [[ " ${NAMES[*]} " == *" $name "* ]] || fail "PRESET=%s: %s sets %s, which is no setting" "$PRESET" "$PRESET.env" "$name"
     export "$name=$value"
     OVERLAY_PRESET+="$name "
   done <"$file"
@@ -41,7 +55,7 @@ load_preset() {
 whole_numbers() {
   local name
   for name in "$@"; do
-    [[ -z "${!name:-}" || "${!name}" =~ ^[1-9][0-9]{0,8}$ ]] || fail "$name=${!name}: a whole number of at least 1"
+    [[ -z "${!name:-}" || "${!name}" =~ ^[1-9][0-9]{0,8}$ ]] || fail "%s=%s: a whole number of at least 1" "$name" "${!name}"
   done
 }
 
@@ -50,7 +64,11 @@ there() {
   local parts part
   IFS=: read -ra parts <<<"$3"
   for part in "${parts[@]}"; do
-    if [[ "$1" == file ]]; then [[ -f "$part" ]] || fail "$2: no file $part"; else [[ -d "$part" ]] || fail "$2: no folder $part"; fi
+    if [[ "$1" == file ]]; then
+      [[ -f "$part" ]] || fail "%s: no file %s" "$2" "$part"
+    else
+      [[ -d "$part" ]] || fail "%s: no folder %s" "$2" "$part"
+    fi
   done
 }
 
