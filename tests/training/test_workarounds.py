@@ -1,6 +1,7 @@
 """Each workaround of another library is still needed: a test here fails when that library has mended its side, and then
 the workaround goes."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,37 @@ def test_a_text_only_pass_still_leaves_the_vision_tower_out(model):
     assert not any(gradients())
     keep_in_step(model)
     assert all(gradients())
+
+
+def test_trl_still_prints_a_row_without_any_score(caplog):
+    from accelerate import PartialState
+
+    PartialState()
+    trainer = SimpleNamespace(
+        accelerator=SimpleNamespace(device="cpu", is_main_process=True), args=SimpleNamespace(report_to=[]),
+        reward_funcs=[lambda **columns: [None, 1.0]], reward_func_names=["gaps"], reward_processing_classes=[None],
+        state=SimpleNamespace(global_step=0), environments=None, _log_completion_extra=None, _log_metric=None,
+    )  # fmt: skip
+
+    def told():
+        caplog.clear()
+        rewards = workarounds.grpo_trainer.GRPOTrainer._calculate_rewards(
+            trainer, [{"source": "a"}] * 2, ["p"] * 2, ["c"] * 2, [[1]] * 2
+        )
+        assert rewards[0].isnan()
+        return [record.getMessage() for record in caplog.records if "returned None" in record.getMessage()]
+
+    logger = logging.getLogger(workarounds.grpo_trainer.__name__)
+    before = list(logger.filters)
+    logger.filters.clear()
+    try:
+        assert "'source': 'a'" in told()[0]
+        workarounds.install_for_episodes()
+        workarounds.install_for_episodes()
+        assert told() == []
+        assert len(logger.filters) == 1
+    finally:
+        logger.filters[:] = before
 
 
 def test_trl_still_gathers_prompts_with_their_images(flags, monkeypatch):
