@@ -54,10 +54,6 @@ def steps_of(folder):
     return {entry["step"]: entry for entry in map(json.loads, (folder / "log.jsonl").open()) if "loss" in entry}
 
 
-def workers(pid):
-    return [child for child in children(pid) if b"overlay.live.worker" in open(f"/proc/{child}/cmdline", "rb").read()]
-
-
 def until(job, found):
     """What `found` returns, once it does; None when the run ends before."""
     while job.running():
@@ -94,7 +90,7 @@ def test_a_browser_that_dies_costs_its_episodes(start, tmp_path):
     job = start("run", "run.log")
     screens = tmp_path / "run" / "screens"
     assert until(job, lambda: screens.is_dir() and list(screens.iterdir()))
-    killed = workers(job.pids[0])[:1]
+    killed = children(job.pids[0], "overlay.live.worker")[:1]
     for pid in killed and browsers(killed[0]):
         os.kill(pid, signal.SIGKILL)
     done = job.wait()

@@ -32,22 +32,23 @@ def right(task, seed):
     return Action("click", [x * UNIT * SCALE, y * UNIT * SCALE])
 
 
-def children(pid):
-    """All processes below one."""
+def children(pid, word=""):
+    """All processes below one, or those with a word in their command line."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
+            fields, line = stat.read_text().rsplit(")", 1)[1].split(), stat.with_name("cmdline").read_bytes()
         except OSError:  # it has ended
             continue
         if int(fields[1]) == pid:
-            found += [int(stat.parent.name), *children(int(stat.parent.name))]
+            own = [int(stat.parent.name)] if word.encode() in line else []
+            found += [*own, *children(int(stat.parent.name), word)]
     return found
 
 
 def browsers(pid):
     """Chromium's own processes below one."""
-    return [child for child in children(pid) if b"chromium" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return children(pid, "chromium")
 
 
 def test_pages_are_apart_and_a_dead_browser_costs_its_own():
