@@ -58,6 +58,10 @@ class RowArguments:
         default="fail",
         metadata={"help": "Prompts over --max_prompt_length: fail, filter (leave out), or shrink (their images)."},
     )
+    thinking: bool = field(
+        default=True,
+        metadata={"help": "false: prompts ask for the answer alone, and the format is that; docs/prompt.md."},
+    )
     difficulty: str | None = field(
         default=None,
         metadata={"help": "LOW:HIGH, such as 0.1:0.9: train on rows whose difficulty (make difficulty) lies there."},

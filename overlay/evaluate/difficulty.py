@@ -137,7 +137,7 @@ def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
 async def sample(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
     """Ask for the samples that are missing, then write what they say. Raises Unanswered or Stopped."""
     folder, space = folder_of(args), style.space
-    async with Client(settings_of(args, url)) as client:
+    async with Client(settings_of(args, url, style.thinking)) as client:
         chosen = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}
         chosen |= {"coordinate_space": space.name, "min_pixels": space.min_pixels, "max_pixels": space.max_pixels}
         digest = weights_digest(folder) if folder else None

@@ -80,7 +80,8 @@ def provenance(
         "rows_and_screens": combined(contents),
         "prompt": {
             "coordinate_space": style.space.name, "min_pixels": style.space.min_pixels,
-            "max_pixels": style.space.max_pixels, "language": style.language, "images_first": style.images_first,
+            "max_pixels": style.space.max_pixels, "thinking": style.thinking,
+            "language": style.language, "images_first": style.images_first,
             "template": combined([style.template, style.question_template]),
         },
         "settings": {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured", "limit")},

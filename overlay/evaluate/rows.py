@@ -71,6 +71,7 @@ def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | N
         asked.rows.append({
             **shown,
             "told": told,
+            "with_thinking": style.thinking,
             "digest": step_digest(row),
             "task": task,
             "group": row.get("group") or "",

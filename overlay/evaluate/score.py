@@ -103,7 +103,7 @@ async def evaluate(args: argparse.Namespace, url: str, style: PromptStyle, asked
     """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
     rows, folder = asked.rows, folder_of(args)
     digest = weights_digest(folder) if folder else None
-    async with Client(settings_of(args, url)) as client:
+    async with Client(settings_of(args, url, style.thinking)) as client:
         chosen = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}
         space = style.space  # in `resized`, the limits are part of what an answer's numbers mean
         chosen |= {"coordinate_space": space.name, "min_pixels": space.min_pixels, "max_pixels": space.max_pixels}

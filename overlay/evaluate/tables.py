@@ -24,7 +24,7 @@ PARTS = {"clicks": ("click", "long_click"), "texts": ("type",), "swipes": ("swip
 def table(rows: list[dict[str, Any]], completions: list[str]) -> pd.DataFrame:
     """One line for each row: where it is from, and its flags."""
     return pd.DataFrame([
-        {name: row[name] for name in COLUMNS} | row_flags(text, row["solution"], row["screen"])
+        {name: row[name] for name in COLUMNS} | row_flags(text, row["solution"], row["screen"], row["with_thinking"])
         for row, text in zip(rows, completions, strict=True)
     ])  # fmt: skip
 

@@ -63,10 +63,11 @@ def under(rule: str, metric: str = "step_success_rate") -> str:
     return metric if rule == RULE else f"{metric} ({rule})"
 
 
-def row_flags(completion: str, solution: str, screen: Screen = UNKNOWN) -> dict[str, Any]:
+def row_flags(completion: str, solution: str, screen: Screen = UNKNOWN, thinking: bool = True) -> dict[str, Any]:
     """What one answer (a completion's text) got right against gold (an action's JSON); a flag is None where its metric
     is not about this row, and a rule's where the row lacks what the rule needs. What a flag is about follows from gold;
-    further right actions (`screen.also`) do as well. Raises DataError for gold that is no action."""
+    further right actions (`screen.also`) do as well. `thinking`: whether the row's prompt asked for it. Raises
+    DataError for gold that is no action."""
     answer, gold = parse_action(completion), gold_action(solution)
     answered, step = screen.pixels(answer), step_of(gold, screen)
     verdicts = {under(name): rule(answered, step) for name, rule in RULES.items()}
@@ -77,7 +78,7 @@ def row_flags(completion: str, solution: str, screen: Screen = UNKNOWN) -> dict[
     return {
         "gold_type": gold.type,
         "answer_type": answer.type if answer else "none",
-        "format_rate": score_format(completion) == HIGHEST,
+        "format_rate": score_format(completion, thinking) == HIGHEST,
         "action_type_accuracy": bool(same),
         "grounding_accuracy": success if gold.type in BOX_TYPES else None,  # over all click steps
         "grounding_accuracy_type_matched": success if own and gold.type in BOX_TYPES else None,
@@ -92,10 +93,12 @@ METRICS = tuple(row_flags("", '{"action_type": "wait", "action_parameter": {"wai
 OWN = tuple(name for name in METRICS if "(" not in name)  # those under our default
 
 
-def measure(completions: list[str], solutions: list[str], screens: list[Screen] | None = None) -> dict[str, Metric]:
+def measure(
+    completions: list[str], solutions: list[str], screens: list[Screen] | None = None, thinking: bool = True
+) -> dict[str, Metric]:
     """Metrics under `RULE` of completions (text) against gold actions (JSON text), by name; 0 where N is 0. Without
     `screens` a swipe's direction is that in the coordinates' own space."""
     known = screens or [UNKNOWN] * len(solutions)
-    rows = [row_flags(*row) for row in zip(completions, solutions, known, strict=True)]
+    rows = [row_flags(*row, thinking) for row in zip(completions, solutions, known, strict=True)]
     flags = {name: [row[name] for row in rows if row[name] is not None] for name in OWN}
     return {name: Metric(sum(right) / len(right) if right else 0.0, len(right)) for name, right in flags.items()}

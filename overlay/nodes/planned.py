@@ -92,7 +92,7 @@ def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
     limits = flags.count("min_pixels", LEAST_PIXELS, 1), flags.count("max_pixels", 12_845_056, 1)
     args = Namespace(
         coordinate_space=flags.text("coordinate_space", "auto"), min_pixels=limits[0], max_pixels=limits[1],
-        prompt_template=flags.text("prompt_template", "zh"), task_type="gui",
+        prompt_template=flags.text("prompt_template", "zh"), task_type="gui", thinking=flags.on("thinking", True),
     )  # fmt: skip
     try:
         processor = training_processor(model, *limits)

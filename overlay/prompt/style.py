@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overlay.action.space import NOTES, ORIGINAL, Scale, Space
+from overlay.prompt.direct import without_thinking
 from overlay.prompt.template import MARK, place_images, with_template
 
 
@@ -13,7 +14,7 @@ class PromptStyle:
 
     `template`: GUI template for rows that bring none, None to leave all alone. `question_template`: VLM-R1's template
     of another task type, with `{Question}` in it; its layout is images first. `space`: how the model counts
-    coordinates.
+    coordinates. `thinking`: whether the answer is to be led up to; without, no question asks for it.
     """
 
     template: str | None = None
@@ -21,6 +22,7 @@ class PromptStyle:
     images_first: bool = False
     question_template: str | None = None
     space: Space = ORIGINAL
+    thinking: bool = True
 
     def question(self, problem: str) -> str:
         """The human turn's text. A problem that is only the step's input JSON gets the GUI template in front."""
@@ -35,7 +37,9 @@ class PromptStyle:
     def messages(self, problem: str, images: int) -> list[dict[str, Any]]:
         """Chat messages of a prompt with `images` image slots."""
         note = NOTES[self.language] if self.space.name == "norm1000" else ""
-        return [{"role": "user", "content": place_images(note + self.question(problem), images, self.images_first)}]
+        asked = self.question(problem)
+        text = note + (asked if self.thinking else without_thinking(asked, self.language))
+        return [{"role": "user", "content": place_images(text, images, self.images_first)}]
 
     def scale(self, size: tuple[int, int], max_pixels: int = 0) -> Scale:
         """Scale of a screen of `size` (width, height) pixels; `max_pixels` where its row has a limit of its own."""

@@ -21,7 +21,7 @@ def write_style(style: PromptStyle, folder: Path) -> None:
     """Write the file into a model's folder."""
     content = {name: getattr(style, name) for name in _TEXTS}
     content |= {name: getattr(style.space, field) for name, field in _SPACE.items()}
-    content["think_fields"] = list(THINK_FIELDS)
+    content |= {"thinking": style.thinking, "think_fields": list(THINK_FIELDS)}
     (folder / STYLE_FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -34,7 +34,8 @@ def read_style(folder: Path) -> PromptStyle | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         fields = content["think_fields"]
         space = Space(**{field: content[name] for name, field in _SPACE.items()})
-        style = replace(PromptStyle(space=space), **{name: content[name] for name in _TEXTS})
+        thinking = content.get("thinking", True)  # of earlier versions, which always asked for it
+        style = replace(PromptStyle(space=space), thinking=thinking, **{name: content[name] for name in _TEXTS})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingError(f"{file}: not a prompt style ({type(error).__name__}: {error})") from error
     if tuple(fields) != THINK_FIELDS:

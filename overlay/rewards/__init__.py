@@ -22,10 +22,13 @@ REWARDS: dict[str, Callable[..., Sequence[float | None]]] = {
 }
 
 
-def bound(rewards: list[Any], judge: Any, click: str) -> list[Any]:
-    """The rewards of a run, in which accuracy asks the judge (or None), and it and gui_action score clicks by `click`
-    (`overlay.action.clicks.CLICKS`); others as they are."""
-    settings = {accuracy_reward: {"judge": judge, "click": click}, gui_action_reward: {"click": click}}
+def bound(rewards: list[Any], judge: Any, click: str, thinking: bool = True) -> list[Any]:
+    """The rewards of a run, in which accuracy asks the judge (or None), it and gui_action score clicks by `click`
+    (`overlay.action.clicks.CLICKS`), and formats are with `thinking` or without; others as they are."""
+    settings = {
+        accuracy_reward: {"judge": judge, "click": click}, gui_action_reward: {"click": click},
+        format_reward: {"with_thinking": thinking}, scaled_format_reward: {"with_thinking": thinking},
+    }  # fmt: skip
     return [_with(each, settings[each]) if callable(each) and each in settings else each for each in rewards]
 
 

@@ -101,7 +101,7 @@ async def run(args: argparse.Namespace) -> None:
     paths = [os.path.join(args.images, name) for name in names]
     for path in paths:
         size_of(path, "--images")  # before anyone is asked
-    async with Client(settings_of(args, args.url)) as client:
+    async with Client(settings_of(args, args.url, style.thinking)) as client:
         try:
             answer = await client.ask(style.messages(question, len(paths)), paths)
         except NoAnswer as error:

@@ -23,8 +23,8 @@ GIVE_UP = 16  # requests in a row that no server answers; then it is gone
 GONE = "the server is gone, not asked"
 # The whole answer, for servers that sample by a grammar: JSON alone would forbid the think part.
 _TEXT = r'"([^"\\\n]|\\.)*"'
-PATTERN = (
-    r"<think>\{" + ", ".join(rf'"{name}": {_TEXT}' for name in THINK_FIELDS) + r"\}</think>"
+THINKING = r"<think>\{" + ", ".join(rf'"{name}": {_TEXT}' for name in THINK_FIELDS) + r"\}</think>"
+ANSWER = (
     r'<answer>\{"action_type": "(' + "|".join(ACTION_NAMES) + rf')", "action_parameter": \{{"[a-z_]+": {_TEXT}\}}, '
     rf'"action_description": {_TEXT}\}}</answer>'
 )
@@ -32,7 +32,7 @@ PATTERN = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server is asked. `structured`: by a grammar, where the server can."""
+    """How a server is asked. `structured`: by a grammar, where the server can; `thinking`: with that part."""
 
     url: str
     model: str = ""
@@ -41,6 +41,7 @@ class Settings:
     timeout: float = 120.0
     retries: int = 4
     structured: bool = False
+    thinking: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class Client:
             "model": self.model, "messages": body, "max_tokens": self.settings.max_tokens,
             "temperature": self.settings.temperature,
         }  # fmt: skip
-        grammar = {"structured_outputs": {"regex": PATTERN}} if self.structured else {}
+        pattern = THINKING + ANSWER if self.settings.thinking else ANSWER
+        grammar = {"structured_outputs": {"regex": pattern}} if self.structured else {}
         try:
             reply = await self.chat.complete(**options, **grammar)
         except NoAnswer as error:
@@ -181,9 +183,9 @@ def check_asking(args: argparse.Namespace) -> None:
         check_url(args.url)
 
 
-def settings_of(args: argparse.Namespace, url: str) -> Settings:
-    """The settings of `asking`'s flags. Raises SettingError."""
+def settings_of(args: argparse.Namespace, url: str, thinking: bool = True) -> Settings:
+    """The settings of `asking`'s flags, for prompts that ask for `thinking` or do not. Raises SettingError."""
     check_asking(args)
     return Settings(
-        url, args.name, args.max_tokens, args.temperature, args.timeout, args.retries, structured=args.structured
+        url, args.name, args.max_tokens, args.temperature, args.timeout, args.retries, args.structured, thinking
     )

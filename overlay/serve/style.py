@@ -20,6 +20,7 @@ def style_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min_pixels", type=int, help="of an image, in place of training's")
     parser.add_argument("--max_pixels", type=int, help="of an image, in place of training's")
     parser.add_argument("--prompt_template", help="zh, en or a file, for steps that bring none; in place of training's")
+    parser.add_argument("--thinking", choices=("true", "false"), help="whether it is asked for, in place of training's")
 
 
 def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
@@ -35,7 +36,9 @@ def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
     space = style.space
     return style, (
         f"prompts {source}: coordinates {space.name}, images of {space.min_pixels} to {space.max_pixels} pixels, "
-        f"template {_named(style)}" + "".join(f"; {line}" for line in told)
+        f"template {_named(style)}"
+        + ("" if style.thinking else ", without thinking")
+        + "".join(f"; {line}" for line in told)
     )
 
 
@@ -92,6 +95,9 @@ def _overridden(style: PromptStyle, args: argparse.Namespace) -> tuple[PromptSty
     asked = {name: own[name] if value is None else value for name, value in asked.items()}
     space = Space(**asked, cell=style.space.cell)
     style = replace(style, space=space)
+    if args.thinking is not None and (wanted := args.thinking == "true") != style.thinking:
+        told.append(f"--thinking {args.thinking} in place of {str(style.thinking).lower()}")
+        style = replace(style, thinking=wanted)
     if args.prompt_template:
         template = load_template(args.prompt_template)
         if style.template not in (None, template):

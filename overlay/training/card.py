@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from overlay.prompt.direct import without_thinking
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style
 from overlay.training import log_file
@@ -169,9 +170,11 @@ def _asking(facts: Facts) -> str:
         "make infer URL=http://127.0.0.1:8000/v1 TASK=step_1.json IMAGES=<folder of its screens>", "```", "",
     ]  # fmt: skip
     if style.template:
-        lines += ["The text, before the step as one line of JSON:", "", "```", style.template.strip(), "```", ""]
+        text = style.template if style.thinking else without_thinking(style.template, style.language)
+        lines += ["The text, before the step as one line of JSON:", "", "```", text.strip(), "```", ""]
+    thinking = "<think>{...}</think>" if style.thinking else ""
     lines += [
-        "The answer is `<think>{...}</think><answer>{\"action_type\": ..., \"action_parameter\": {...}, "
+        f"The answer is `{thinking}" "<answer>{\"action_type\": ..., \"action_parameter\": {...}, "
         "\"action_description\": ...}</answer>`.", "",
     ]  # fmt: skip
     return "\n".join(lines)

@@ -25,10 +25,16 @@ def not_repeated(gradient: Any, first: int, count: int) -> int:
 
 class Rates:
     """Rates of one evaluation, rule `box`. `gather`: (n, ...) on each rank → all, n the same on each; `places`: where
-    a row stands, `source` → (task, step), for the figures of whole tasks: of rows that are in it."""
+    a row stands, `source` → (task, step), for the figures of whole tasks: of rows that are in it; `thinking`: whether
+    prompts ask for it."""
 
-    def __init__(self, gather: Callable[[torch.Tensor], torch.Tensor], places: Mapping[str, Place] | None = None):
-        self.gather, self.places = gather, places or {}
+    def __init__(
+        self,
+        gather: Callable[[torch.Tensor], torch.Tensor],
+        places: Mapping[str, Place] | None = None,
+        thinking: bool = True,
+    ):
+        self.gather, self.places, self.thinking = gather, places or {}, thinking
         self.sums: dict[str, tuple[float, float]] = {}
         self.verdicts: dict[Place, list[bool]] = {}  # of each sampled answer
 
@@ -37,7 +43,7 @@ class Rates:
         scored = [record for record in records if parse_action(record["solution"] or "") is not None]
         screens = [screen_of(record) for record in scored]
         texts, golds = ([record[name] for record in scored] for name in ("completion", "solution"))
-        metrics = measure(texts, golds, screens)
+        metrics = measure(texts, golds, screens, self.thinking)
         local = torch.tensor([[[metric.value * metric.n, metric.n] for metric in metrics.values()]])
         for name, (right, rows) in zip(metrics, self.gather(local).sum(0).tolist(), strict=True):
             before = self.sums.get(name, (0.0, 0.0))

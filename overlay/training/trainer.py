@@ -72,7 +72,7 @@ class GuiTrainer(Backend):
             if isinstance(model, torch.nn.Module):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
         rank = self.args.process_index
-        self.rates = Rates(self._gathered, places)
+        self.rates = Rates(self._gathered, places, self.style is None or self.style.thinking)
         self.episodes = Episodes(world, self.options, self.num_generations, self._gathered) if world else None
         megabytes = self.options.rollout_log_mb
         self.rollouts = RolloutFile(self.args.output_dir, rank, megabytes) if megabytes else None

@@ -102,10 +102,15 @@ def test_the_mask_holds_the_completion_and_nothing_else(rows, tiny_model_dir):
         assert len(thinking) - len(reasoned) in (0, len("</think>"))  # one token may stand over the border
         assert torch.equal(batch["attention_mask"][number, -width:], (weights > 0).long())
         prompt = batch["input_ids"][number, :-width][batch["attention_mask"][number, :-width] > 0]
-        asked = processor.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+        # What GRPO shows, token for token; a row without thinking is not asked for it.
+        style = PromptStyle(space=Space("original", 784, 84 * 112), thinking=bool(row["thinking"]))
+        shown = style.messages(row["problem"], len(row["image_path"]))
+        assert (shown == row["prompt"]) == bool(row["thinking"])
+        asked = processor.apply_chat_template(shown, tokenize=False, add_generation_prompt=True)
+        assert ("<think>" in asked) == bool(row["thinking"])
         images = list(row["images"])
         alone = processor(text=[asked], images=images or None, return_tensors="pt")["input_ids"][0]
-        assert torch.equal(prompt, alone)  # what GRPO shows, token for token
+        assert torch.equal(prompt, alone)
     assert [row["thinking"] for row in rows[:4]] == ["step 0 of 12", "in the answer", "", "step 3 of 12"]
 
 
@@ -115,6 +120,24 @@ def test_a_share_of_the_rows_is_answered_without_thinking():
         assert sum(is_direct(row, share, 1) for row in made) == pytest.approx(share * 2000, abs=70)
     assert [is_direct(row, 0.3, 1) for row in made] != [is_direct(row, 0.3, 2) for row in made]
     assert is_direct({"thinking": "", "problem": "1", "solution": "1"}, 0.0, 1)
+
+
+@pytest.mark.parametrize("settings", [{"direct_share": 1}, {"thinking": "false"}, {}], ids=["share", "flag", "rows"])
+def test_a_model_that_never_saw_thinking_is_kept_as_one_without(settings, run, rows_file, tmp_path, capsys):
+    if not settings:
+        made, rows = rows_file.read_text(encoding="utf-8").splitlines(), tmp_path / "rows.jsonl"
+        plain = [json.loads(text) | {"thinking": ""} for text in made if "in the answer" not in text]
+        rows.write_text("".join(json.dumps(row) + "\n" for row in plain), encoding="utf-8")
+        settings = {"data_file_paths": rows}
+    trainer = run(max_steps=1, **settings)
+    style = read_style(tmp_path / "run")
+    assert style is not None
+    assert (style.thinking, trainer.style.thinking) == (False, False)
+    collator, row = trainer.data_collator, trainer.train_dataset[0]
+    asked = "".join(part.get("text", "") for part in collator.prompt(row)[0]["content"])
+    assert "<think>" not in asked
+    assert "<think>" not in collator.tokenizer.decode(collator.tokens(row)[0])
+    assert ("no row is answered with thinking" in capsys.readouterr().err) == ("thinking" not in settings)
 
 
 def by_hand(model, batch, weights):

@@ -48,6 +48,18 @@ def train(line):
     return train_with(*TrlParser(ARGUMENTS).parse_args_and_config(args=line))
 
 
+def test_a_run_without_thinking(flags, tmp_path):
+    """The setting reaches prompts, format reward, metrics of the evaluation, the model's folder and its card."""
+    trainer = train(flags(max_steps=1, thinking="false", reward_funcs=["spread", "format"]))
+    assert read_style(tmp_path / "run").thinking is trainer.rates.thinking is False
+    asked = "".join(part.get("text", "") for part in trainer.train_dataset[0]["prompt"][0]["content"])
+    assert "<answer>" in asked
+    assert "<think>" not in asked
+    form = trainer.reward_funcs[1]
+    assert form([[{"role": "assistant", "content": "<answer>{}</answer>"}]], thinking=["a column of the rows"]) == [2.5]
+    assert "<think>" not in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -69,6 +69,6 @@ def test_the_grammar_of_structured_output_is_the_format():
     answer = '{"action_type": "click", "action_parameter": {"click": "1,2,3,4"}, "action_description": "点\\"x\\""}'
     think = ", ".join(f'"{name}": "…"' for name in THINK_FIELDS)
     text = f"<think>{{{think}}}</think><answer>{answer}</answer>"
-    assert re.fullmatch(client.PATTERN, text)
+    assert re.fullmatch(client.THINKING + client.ANSWER, text)
     assert parse_action(text).type == "click"
-    assert not re.fullmatch(client.PATTERN, text.replace('"click",', '"fly",'))
+    assert not re.fullmatch(client.THINKING + client.ANSWER, text.replace('"click",', '"fly",'))

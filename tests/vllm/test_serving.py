@@ -14,7 +14,7 @@ from overlay.model.processor import load_processor, write_limited
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.agreement import agree
-from overlay.serve.client import PATTERN, Client, Settings
+from overlay.serve.client import ANSWER, THINKING, Client, Settings
 from tests.served_parts import HELD_OUT_TASKS
 
 ROWS, TOKENS = 24, 24
@@ -84,7 +84,7 @@ def test_more_images_than_allowed_are_refused(vllm_url, vllm_model, questions):
 def test_the_grammar_holds(vllm_url, vllm_model, questions, capsys):
     answers = ask(vllm_url, vllm_model, questions[:12], structured=True, temperature=1.0)
     assert not capsys.readouterr().err  # "takes no structured_outputs"
-    assert all(regex.fullmatch(PATTERN, answer.completion, partial=True) for answer in answers)
+    assert all(regex.fullmatch(THINKING + ANSWER, answer.completion, partial=True) for answer in answers)
 
 
 GOOD = (

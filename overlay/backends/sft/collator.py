@@ -1,11 +1,13 @@
 """Rows → a batch to imitate: prompts as GRPO shows them, and the completion that each should be answered with."""
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from overlay.data.images import open_images
+from overlay.prompt.style import PromptStyle
 
 KEPT = ("source", "image_path", "problem", "solution")
 
@@ -34,17 +36,27 @@ class Collator:
     number.
 
     A completion ends with the tokenizer's end token, which generation stops at. Its tokens are made apart from the
-    prompt's, as they come in generation.
+    prompt's, as they come in generation. A row that is answered without thinking is not asked for it (`style`: the
+    rows').
     """
 
-    def __init__(self, processor: Any, answer_weight: float = 1.0, direct_share: float = 0.0, seed: int = 0):
+    def __init__(
+        self,
+        processor: Any,
+        answer_weight: float = 1.0,
+        direct_share: float = 0.0,
+        seed: int = 0,
+        style: PromptStyle | None = None,
+    ):
+        self.style = style or PromptStyle()
+        self.direct = replace(self.style, thinking=False)
         self.processor, self.tokenizer = processor, getattr(processor, "tokenizer", processor)
         self.answer_weight, self.direct_share, self.seed = answer_weight, direct_share, seed
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         open_images(rows, "images")
         texts = [
-            self.processor.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+            self.processor.apply_chat_template(self.prompt(row), tokenize=False, add_generation_prompt=True)
             for row in rows
         ]
         images = [image for row in rows for image in row["images"]]
@@ -64,9 +76,17 @@ class Collator:
             batch["mm_token_type_ids"] = torch.nn.functional.pad(types, (0, width))
         return batch | {"weights": weights, "rows": [{name: row[name] for name in KEPT} for row in rows]}
 
+    def is_direct(self, row: dict[str, Any]) -> bool:
+        """Whether a row is answered without thinking: as its run is, or see the function of this name."""
+        return not self.style.thinking or is_direct(row, self.direct_share, self.seed)
+
+    def prompt(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """A row's chat messages, which ask for what its completion has."""
+        return self.direct.messages(row["problem"], len(row["image_path"])) if self.is_direct(row) else row["prompt"]
+
     def tokens(self, row: dict[str, Any]) -> tuple[list[int], list[float]]:
         """(ids, weights) of a row's completion: 1 for its thinking, `answer_weight` for the answer and the end."""
-        thinking, answer = completion_of(row, is_direct(row, self.direct_share, self.seed))
+        thinking, answer = completion_of(row, self.is_direct(row))
         made = self.tokenizer(thinking + answer, add_special_tokens=False, return_offsets_mapping=True)
         weights = [self.answer_weight if end > len(thinking) else 1.0 for _, end in made["offset_mapping"]]
         return [*made["input_ids"], self.tokenizer.eos_token_id], [*weights, self.answer_weight]

@@ -7,10 +7,13 @@ tokens. A run whose output_dir holds a checkpoint goes on from it.
         --image_folders TASKS --task_type gui --output_dir runs/sft          (make sft)
 """
 
+import sys
+from dataclasses import replace
 from functools import cache, partial
 from pickle import UnpicklingError
 from typing import Any
 
+from datasets import Dataset
 from peft import get_peft_model
 from transformers import AutoModelForImageTextToText
 from trl import TrlParser, get_quantization_config
@@ -19,11 +22,14 @@ from overlay.backends.sft.arguments import ARGUMENTS, SftArguments
 from overlay.backends.sft.trainer import SftTrainer
 from overlay.backends.trl.arguments import ModelArguments
 from overlay.backends.trl.train import adapter_config
+from overlay.data.dataset import batches
+from overlay.data.lengths import BATCH
 from overlay.data.splits import prepare
 from overlay.errors import command
 from overlay.model.folder import check_model
 from overlay.model.processor import training_processor
 from overlay.model.vision import freeze_vision
+from overlay.prompt.style import PromptStyle
 from overlay.refused import refuse
 from overlay.settings import DataArguments
 from overlay.training.command_line import one_line
@@ -48,6 +54,17 @@ def load_model(model: ModelArguments) -> Any:
     return made
 
 
+def style_of_completions(style: PromptStyle, rows: Dataset, direct_share: float, says: bool) -> PromptStyle:
+    """The style with which the model is asked that was trained so: without thinking where no row's completion has
+    any."""
+    texts = batches(rows.with_format(None).select_columns("thinking"), BATCH)
+    if not style.thinking or (direct_share < 1 and any(any(batch["thinking"]) for batch in texts)):
+        return style
+    if says:
+        print("no row is answered with thinking, so none is asked for it (--thinking false)", file=sys.stderr)
+    return replace(style, thinking=False)
+
+
 def train(data: DataArguments, args: SftArguments, model: ModelArguments) -> SftTrainer:
     """Train; returns the trainer. Raises SettingError or DataError before the model loads, RunStopped when the run had
     to end early."""
@@ -59,11 +76,12 @@ def train(data: DataArguments, args: SftArguments, model: ModelArguments) -> Sft
     processor()  # what is wrong with it is said before the data is read
     first = args.process_index == 0
     splits = prepare(data, args, style_of_run(data, name, says=first), processor, None)
+    style = style_of_completions(splits.style, splits.train, args.direct_share, first)
     record = RunRecord(str(args.output_dir), settings_of(data, args, model), first, data.data_file_paths)
     record.check(data.resume_changed)
     trainer = SftTrainer(
         model=load_model(model), args=args, train_dataset=splits.train, eval_dataset=splits.held_out,
-        processing_class=processor(), record_of_run=record, style=splits.style,
+        processing_class=processor(), record_of_run=record, style=style,
     )  # fmt: skip
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model(args.output_dir)

@@ -9,6 +9,7 @@ from transformers import Trainer
 from overlay.backends.sft.collator import Collator
 from overlay.data.splits import prompts_of_a_step
 from overlay.model.vision import take_any_rows
+from overlay.prompt.style import PromptStyle
 from overlay.training.parts import Parts
 from overlay.training.precision import check_precision, keeps_masters
 from overlay.training.run import Run
@@ -24,9 +25,9 @@ class SftTrainer(Run, Trainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, args: Any, processing_class: Any, **kwargs: Any):
-        collator = Collator(processing_class, args.answer_weight, args.direct_share, args.seed)
-        super().__init__(args=args, processing_class=processing_class, data_collator=collator, **kwargs)
+    def __init__(self, *, args: Any, processing_class: Any, style: PromptStyle | None = None, **kwargs: Any):
+        collator = Collator(processing_class, args.answer_weight, args.direct_share, args.seed, style)
+        super().__init__(args=args, processing_class=processing_class, data_collator=collator, style=style, **kwargs)
         check_precision(self.model, keeps_masters(self))
         take_any_rows(self.accelerator.unwrap_model(self.model), self.accelerator.num_processes)
         self.shared = SharedPasses(self.model, None, self.accelerator, args.share_prompts)

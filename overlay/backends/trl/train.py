@@ -39,12 +39,14 @@ from overlay.training.worlds import episodes_or_rows
 ALL = "all-linear"  # PEFT's word for every linear layer but the output's
 
 
-def select_rewards(names: list[str], judge: Judge | None = None, click: str = "box") -> list[Any]:
+def select_rewards(
+    names: list[str], judge: Judge | None = None, click: str = "box", thinking: bool = True
+) -> list[Any]:
     """Reward functions by name; a name with a slash is a reward model's path, loaded by the trainer."""
     unknown = [name for name in names if name not in REWARDS and "/" not in name]
     if unknown:
         raise SettingError(f"--reward_funcs {' '.join(unknown)}: unknown (known: {', '.join(REWARDS)}, or a path)")
-    return bound([REWARDS.get(name, name) for name in names], judge, click)
+    return bound([REWARDS.get(name, name) for name in names], judge, click, thinking)
 
 
 def adapter_config(model: ModelArguments) -> Any:
@@ -117,7 +119,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
         trainer = GuiGRPOTrainer(
             model=name,
             args=args,
-            reward_funcs=select_rewards(data.reward_funcs, asked, args.click_reward),
+            reward_funcs=select_rewards(data.reward_funcs, asked, args.click_reward, data.thinking),
             train_dataset=splits.train,
             eval_dataset=splits.held_out,
             processing_class=processor(),

@@ -58,6 +58,11 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         own_code = "internvl" in config_of(name)["model_type"].lower()  # upstream's module asks for it
         check_model(name, trusted, own_code)
         check_attention(model_args.attn_implementation)
+        if not script_args.thinking and "format" in script_args.reward_funcs:
+            raise SettingError(
+                "--thinking false: --reward_funcs format is VLM-R1's own here, which asks for thinking: use "
+                "format_graded or format_scaled"
+            )
         check_ahead(script_args.generate_ahead, training_args.use_vllm, script_args.vllm_mode)
         if training_args.use_vllm:
             check_installed()
@@ -97,8 +102,8 @@ def trainer_maker(
         settings["args"].model_init_kwargs = own | {"trust_remote_code": model_args.trust_remote_code}
         with foreign_script(UnpicklingError), refused_as_settings(ValueError, ImportError):
             trainer = GuiVLMGRPOTrainer(
-                reward_funcs=bound(reward_funcs, judge, script_args.click_reward), options=script_args, judge=judge,
-                record_of_run=record, style=splits.style, places=splits.places,
+                reward_funcs=bound(reward_funcs, judge, script_args.click_reward, script_args.thinking),
+                options=script_args, judge=judge, record_of_run=record, style=splits.style, places=splits.places,
                 world=world, **settings,
             )  # fmt: skip
         trainer.train = foreign_script()(trainer.train)
