@@ -106,6 +106,13 @@ class TrainerOptions:
         default=0,
         metadata={"help": "Most tokens, prompts counted once, of a pass through the model; 0: the whole batch is one."},
     )
+    least_blame: float = field(
+        default=1.0,
+        metadata={
+            "help": "Negative advantages of a group are multiplied by this where none of its answers is right, by 1 "
+            "where all are, in between by the share that is; 1: left as they are. See docs/training.md."
+        },
+    )
     dynamic_sampling: int = field(
         default=0,
         metadata={"help": "Most batches of new prompts generated in place of groups with equal rewards; 0: none."},
@@ -159,6 +166,8 @@ class TrainerOptions:
             raise SettingError(f"--episodes {self.episodes}: not with --dynamic_sampling or --generate_ahead")
         if self.tokens_per_pass < 0:
             raise SettingError(f"--tokens_per_pass {self.tokens_per_pass}: give a number of tokens, or 0 for no limit")
+        if not 0 <= self.least_blame <= 1:
+            raise SettingError(f"--least_blame {self.least_blame} is not between 0 and 1")
 
 
 @dataclass(kw_only=True)

@@ -23,6 +23,17 @@ def not_repeated(gradient: Any, first: int, count: int) -> int:
     return min(count, max(0, gradient.remainder - first))
 
 
+def are_right(rows: list[dict[str, Any]], texts: list[str]) -> list[float]:
+    """Step success, rule `box`, of completions to rows of `overlay.data.examples`: 1 or 0, NaN where gold is no
+    action."""
+    found = []
+    for row, text in zip(rows, texts, strict=True):
+        gold = parse_action(row["solution"] or "")
+        right = None if gold is None else succeeds(parse_action(text), gold, screen_of(row))
+        found.append(float("nan") if right is None else float(right))
+    return found
+
+
 class Rates:
     """Rates of one evaluation, rule `box`. `gather`: (n, ...) on each rank → all, n the same on each; `places`: where
     a row stands, `source` → (task, step), for the figures of whole tasks: of rows that are in it; `thinking`: whether

@@ -105,6 +105,8 @@ def check_sizes(options: TrainerOptions, training: Any, episodes: int) -> None:
     """SettingError for what episodes cannot go with, for batches that hold no whole ones, and for too few."""
     if getattr(training, "use_vllm", False):
         raise SettingError(f"--episodes {options.episodes}: not with --use_vllm; the trainer's own model generates")
+    if options.least_blame < 1:
+        raise SettingError(f"--episodes {options.episodes}: not with --least_blame, which is for single steps")
     generated = getattr(training, "generation_batch_size", None)  # VLM-R1 generates for each micro-batch
     on_a_rank = generated // training.world_size if generated else training.per_device_train_batch_size
     episode = options.episode_steps * training.num_generations

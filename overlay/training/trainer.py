@@ -20,6 +20,7 @@ from overlay.model.images_once import process_once
 from overlay.model.vision import take_any_rows
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
+from overlay.training.advantages import blame
 from overlay.training.ahead import GenerateAhead, Turn
 from overlay.training.backend import Backend
 from overlay.training.buffer import Buffer
@@ -28,7 +29,7 @@ from overlay.training.judge_watch import JudgeWatch
 from overlay.training.no_signal import NoSignal
 from overlay.training.parts import Parts
 from overlay.training.precision import check_precision, keeps_masters
-from overlay.training.rates import Rates, not_repeated
+from overlay.training.rates import Rates, are_right, not_repeated
 from overlay.training.recorder import HandOver, Recorder, statistics
 from overlay.training.reference import KeepReference
 from overlay.training.refill import Batch, Refill, is_dull
@@ -205,8 +206,10 @@ class GuiTrainer(Backend):
             inputs, result = self.episodes.batch(self, inputs, base, *model)
         for name, scores in self.recorder.components().items():
             self.record_component(name, statistics(self._gathered(scores), self.group_size))
+        texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
+        if self.options.least_blame < 1 and self.model.training:
+            self._soften(result, are_right(inputs, texts))
         if self.rollouts is not None or not self.model.training or self.args.log_completions:
-            texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
             mode = "train" if self.model.training else "eval"
             advantages = result["advantages"].tolist()
             about = {"step": self.state.global_step, "mode": mode}
@@ -219,6 +222,13 @@ class GuiTrainer(Backend):
             if reason:
                 self.stop(reason)
         return result
+
+    def _soften(self, result: dict[str, Any], right: list[float]) -> None:
+        """Less blame for what only one recorded action says is wrong (--least_blame)."""
+        factors = blame(self._gathered(torch.tensor(right)).view(-1, self.group_size), self.options.least_blame)
+        own = self.own_part(factors.repeat_interleave(self.group_size))
+        result["advantages"] = torch.where(result["advantages"] < 0, result["advantages"] * own, result["advantages"])
+        self.record("blame", factors.mean().item())
 
     def _watch_sampler(self, result: dict[str, Any]) -> None:
         """RunStopped, on every rank, when an engine sampled from other prompts or weights than the trainer's."""

@@ -71,7 +71,9 @@ def test_the_same_seed_samples_the_same_completions(pair):
     assert len({tuple(row.tolist()) for row in first["completion_ids"]}) > 1
 
 
-def test_the_same_completions_get_the_same_rewards_and_advantages(pair):
+@pytest.mark.parametrize("least", [1.0, 0.2])
+def test_the_same_completions_get_the_same_rewards_and_advantages(pair, least):
+    """With `least_blame` 0.2: one of two is right in the first group, both are in the second."""
     (upstream, their_rows, theirs), (trl, our_rows, ours) = pair
     golds = [json.loads(row["solution"]) for row in our_rows]
     wrong = {"action_type": "wait", "action_parameter": {"wait": ""}, "action_description": ""}
@@ -90,6 +92,8 @@ def test_the_same_completions_get_the_same_rewards_and_advantages(pair):
         for row in rows[2:]:
             row["also"] = [json.dumps(wrong)]  # of these two prompts' right actions
         trainer.model.generate = scripted
+        trainer.options.least_blame = least
+        trainer.model.train()
         results.append(scored(trainer, rows))
     print("\nrow    format  gui_action   advantage VLM-R1   advantage TRL")
     for row in range(4):
@@ -99,4 +103,7 @@ def test_the_same_completions_get_the_same_rewards_and_advantages(pair):
     assert ours["gui_action"] == [1, 0, 1, 1]
     assert ours["format"] == [2.5, 1.5, 2.5, 1.0]
     assert (results[0]["advantages"] - results[1]["advantages"]).abs().max() < 1e-6
-    assert results[0]["advantages"][0] > 0 > results[0]["advantages"][1]
+    up, down, better, worse = results[0]["advantages"].tolist()
+    assert -down == pytest.approx(up * (least + (1 - least) / 2), rel=1e-5)
+    assert -worse == pytest.approx(better, rel=1e-5)
+    assert min(up, better) > 0.5
