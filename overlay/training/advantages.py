@@ -31,8 +31,8 @@ def spread(rewards: torch.Tensor) -> torch.Tensor:
 
 def blame(right: torch.Tensor, least: float) -> torch.Tensor:
     """What each group's negative advantages are multiplied by (groups,): `least` where none of its completions is
-    right, 1 where all are, in between by the share that is. `right` (groups, G): 1, 0, or NaN where that is not known; a group
-    of which nothing is known keeps its own.
+    right, 1 where all are, in between by the share that is. `right` (groups, G): 1, 0, or NaN where that is not known;
+    a group of which nothing is known keeps its own.
 
     Where no completion is right, what was done instead may be as right as the one action that was recorded; the more of
     a group find that, the surer are the others wrong (success-adaptive scaling: GUI-Libra, arXiv 2602.22190).
