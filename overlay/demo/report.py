@@ -58,18 +58,23 @@ def step_card(row: dict, solution: str, seen: Screen, size: tuple[float, float],
     }
 
 
-def choose(truth: Truth, after: list[str]) -> list[int]:
-    """`SHOWN` rows: half right, half wrong where there are enough, spread evenly over the file."""
-    answered = zip(after, truth.solutions, truth.screens, strict=True)
-    judged = [succeeds(parse_action(text), gold_action(gold), each) for text, gold, each in answered]
-    right = [i for i, verdict in enumerate(judged) if verdict]
-    wrong = [i for i, verdict in enumerate(judged) if not verdict]
+def choose(truth: Truth, before: list[str], after: list[str]) -> list[int]:
+    """`SHOWN` rows, each kind spread evenly over the file: half that became right, then wrong ones and such as were
+    right all along; of the others more where a kind has too few."""
+
+    def right(answers: list[str]) -> list[bool]:
+        answered = zip(answers, truth.solutions, truth.screens, strict=True)
+        return [bool(succeeds(parse_action(text), gold_action(gold), each)) for text, gold, each in answered]
 
     def spread(pool: list[int], count: int) -> list[int]:
         return [pool[i * len(pool) // count] for i in range(count)] if len(pool) > count else pool
 
-    half = spread(right, max(SHOWN // 2, SHOWN - len(wrong)))
-    return sorted(half + spread(wrong, SHOWN - len(half)))
+    judged = list(enumerate(zip(right(before), right(after), strict=True)))
+    kinds = [[i for i, was in judged if was == kind] for kind in ((False, True), (True, True))]
+    wrong = [i for i, (_, now_right) in judged if not now_right]
+    chosen = spread(kinds[0], SHOWN // 2)
+    chosen += spread(wrong, max(SHOWN // 4, SHOWN - len(chosen) - len(kinds[1])))
+    return chosen + spread(kinds[1], SHOWN - len(chosen))
 
 
 def write_report(
@@ -108,7 +113,7 @@ def write_report(
     answers = [before.answers, seeds[0]["after"].answers]
     cards = [
         step_card(rows[i], truth.solutions[i], truth.screens[i], truth.sizes[i], *(texts[i] for texts in answers))
-        for i in choose(truth, answers[1])
+        for i in choose(truth, *answers)
     ]
     write_page(
         out / "report.html",

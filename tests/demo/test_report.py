@@ -30,16 +30,19 @@ def report(demo_rows, tmp_path):
     after = [f"<think>x</think><answer>{text}</answer>" for text in truth.solutions[: len(rows) // 2]]
     after += baselines.majority([gold_action(text) for text in truth.solutions], truth.sizes)[len(after) :]
     first, last = figures(guessed, truth), figures(after, truth)
+    assert len(choose(truth, guessed, after)) == len(choose(truth, after, guessed)) == SHOWN
+    chosen = choose(truth, after[:-20] + truth.solutions[-20:], after)  # nothing became right
+    assert len(set(chosen)) == SHOWN
     before, trained = Scored(guessed, first, {"grey": (first, first)}), Scored(after, last, {"grey": (first, last)})
     seeds = [{"seed": s, "after": trained, "curve": [(step, step / 10) for step in range(5)]} for s in range(2)]
     rise = difference([last["mean_reward"].value - first["mean_reward"].value] * 2)
     falls = {"grey": difference([trained.fall("grey")] * 2)}
     write_report(tmp_path, scorer, before, seeds, {"random": first}, {"mean_reward": rise}, falls, 1.5, "trl")
-    return tmp_path, scorer, trained
+    return tmp_path, scorer, before, trained
 
 
 def test_metrics_file_has_the_pages_figures(report):
-    folder, scorer, trained = report
+    folder, scorer, before, trained = report
     metrics, last = json.loads((folder / "metrics.json").read_text()), trained.figures
     assert metrics["rule"] == "box"
     assert metrics["after"][0]["step_success_rate"] == {"value": last["step_success_rate"].value, "n": len(scorer.rows)}
@@ -50,13 +53,13 @@ def test_metrics_file_has_the_pages_figures(report):
     page = (folder / "report.html").read_text()
     assert f"{last['step_success_rate'].value:.3f} <small>N={len(scorer.rows)}</small>" in page
     assert f"({last['grounding_accuracy'].value:.3f})" in page
-    assert len(choose(scorer.truth, trained.answers)) == SHOWN
+    assert len(choose(scorer.truth, before.answers, trained.answers)) == SHOWN
 
 
 @needs_chromium
 @pytest.mark.integration
 def test_page_in_chromium(report):
-    folder, scorer, trained = report
+    folder, scorer, before, trained = report
     errors, requests = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
@@ -69,7 +72,7 @@ def test_page_in_chromium(report):
         assert page.locator("#curves svg").bounding_box()["width"] > 300
         page.locator("summary").first.click()
         assert "task_content" in page.locator("details pre").first.inner_text()
-        chosen = choose(scorer.truth, trained.answers)
+        chosen = choose(scorer.truth, before.answers, trained.answers)
         boxes = 0
         for position, index in enumerate(chosen):
             gold = json.loads(scorer.rows[index]["solution"])
