@@ -138,6 +138,17 @@ def test_several_ranks_and_a_full_file(tmp_path):
     assert curve(look, "right answers", "step_success_rate")[4] == [5, pytest.approx(2 / 3)]
 
 
+def test_an_evaluation_stands_behind_the_newest_training_step(tmp_path):
+    watched, file = Watched(tmp_path), RolloutFile(str(tmp_path), 0, 10)
+    shown = lambda: [(group["mode"], group["step"]) for group in watched.look()["groups"]]  # noqa: E731
+    file.write([rollout(5), rollout(6, mode="eval", source="held.jsonl:1")])
+    assert shown() == [("train", 5), ("eval", 6)]
+    file.write([rollout(6)])
+    assert shown() == [("train", 6), ("eval", 6)]
+    file.write([rollout(7)])
+    assert shown() == [("train", 7)]
+
+
 def test_a_long_run_is_thinned(tmp_path):
     log(tmp_path, *({"kl": step, "step": step} for step in range(1, 2001)))
     points = curve(Watched(tmp_path).look(), "KL from the reference model", "KL")

@@ -217,6 +217,14 @@ def test_bad_input_gets_one_line(line, message, capsys, tmp_path, monkeypatch):
     assert message in said
 
 
+def test_a_rate_of_no_episodes_is_a_dash(tmp_path):
+    one = {"task": "buttons", "seed": 1, "instruction": "press OK", "plan": [], "steps": [], "ended": "out of steps"}
+    play.write(tmp_path, [one | {"unanswered": "timeout", "reward": None, "success": False}], "phone", {"model": "m"})
+    page = (tmp_path / "play.html").read_text()
+    assert page.count('<td>–</td><td>–</td><td class="n">0</td>') == 3
+    assert "0.00" not in page
+
+
 def test_intervals_of_shares():
     low, high = play.wilson(1, 2)
     assert (round(low, 3), round(high, 3)) == (0.095, 0.905)  # Wilson's, by hand

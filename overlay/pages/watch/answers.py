@@ -17,16 +17,19 @@ from overlay.training.run_files import Tail
 
 BACK = 24_000_000  # bytes of all ranks' files together that the first look reads: a run may have kept gigabytes
 SHOWN = 24  # groups
+KEPT = 512  # records of a step of one rank: an evaluation has one for each of its rows
 RATES = ("step_success_rate", "grounding_accuracy", "action_type_accuracy", "format_rate")
 Counts = dict[str, tuple[float, int]]  # metric → right, rows
 
 
 class Rank:
-    """One rank's file. `newest`: its records of the last step; `rates`: counts of training by step."""
+    """One rank's file. `newest`: mode → its last step and that step's records; `rates`: counts of training by step."""
 
     def __init__(self, path: Path, last: int):
         self.tail, self.number = Tail(path, last), int(path.stem.removeprefix("rank"))
-        self.step, self.newest, self.rates = -1, [], {}
+        self.step = -1
+        self.newest: dict[str, tuple[int, list[dict[str, Any]]]] = {}
+        self.rates: dict[int, Counts] = {}
 
     def look(self) -> None:
         """Read on. A step that is before the last one: the run went on from a checkpoint, and what came after that is
@@ -36,14 +39,17 @@ class Rank:
             record = record_of(line)
             if record is None:
                 continue
-            step = record["step"]
+            step, mode = record["step"], record["mode"]
             if step < self.step:
                 self.rates = {at: counts for at, counts in self.rates.items() if at < step}
                 fresh = defaultdict(list, {at: some for at, some in fresh.items() if at < step})
-            if step != self.step:
-                self.step, self.newest = step, []
-            self.newest.append(record)
-            if record["mode"] == "train":
+                self.newest = {of: (at, some) for of, (at, some) in self.newest.items() if at < step}
+            self.step = step
+            if self.newest.get(mode, (-1,))[0] != step:
+                self.newest[mode] = step, []
+            if len(self.newest[mode][1]) < KEPT:
+                self.newest[mode][1].append(record)
+            if mode == "train":
                 fresh[step].append(record)
         for step, records in fresh.items():
             self.rates[step] = added(self.rates.get(step, {}), counted(records))
@@ -92,11 +98,16 @@ class Answers:
             rank.look()
 
     def newest(self) -> list[dict[str, Any]]:
-        """Groups of the newest step, training's first."""
-        step = max((rank.step for rank in self.ranks.values()), default=-1)
-        records = [record for rank in self.ranks.values() if rank.step == step for record in rank.newest]
-        records.sort(key=lambda record: record["mode"] != "train")
-        return list(islice(groups(records), SHOWN))
+        """Groups of training's newest step, and those of an evaluation that came after it."""
+        found: list[dict[str, Any]] = []
+        after = -1
+        for mode in ("train", "eval"):
+            parts = [rank.newest[mode] for rank in self.ranks.values() if mode in rank.newest]
+            step = max((at for at, _ in parts), default=-1)
+            if step >= after:
+                found += [record for at, records in parts if at == step for record in records]
+                after = step
+        return list(islice(groups(found), SHOWN))
 
     def lines(self) -> dict[tuple[str, str], Line]:
         """Curves of what training's answers got right, over all ranks. A rollout's step is how many were done when it
