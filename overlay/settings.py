@@ -66,6 +66,16 @@ class RowArguments:
         default=None,
         metadata={"help": "LOW:HIGH, such as 0.1:0.9: train on rows whose difficulty (make difficulty) lies there."},
     )
+    data_weights: str | None = field(
+        default=None,
+        metadata={
+            "help": "One number for each data file, such as 1:3: their parts of an epoch; by default their rows'."
+        },
+    )
+    curriculum_epochs: int = field(
+        default=0,
+        metadata={"help": "First epochs whose rows come easy first, by difficulty (make difficulty); 0: none."},
+    )
     resume_changed: bool = field(
         default=False,
         metadata={"help": "Go on from the checkpoint in --output_dir although it is of a run with other settings."},
@@ -85,6 +95,8 @@ class RowArguments:
         one_of("overlong", self.overlong, OVERLONG)
         if self.difficulty is not None:
             share_range("difficulty", self.difficulty)
+        if self.curriculum_epochs < 0:
+            raise SettingError(f"--curriculum_epochs {self.curriculum_epochs}: a number of at least 0")
 
 
 @dataclass(kw_only=True)

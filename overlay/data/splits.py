@@ -15,6 +15,7 @@ from overlay.data.dataset import FLAGS, load_dataset
 from overlay.data.difficulty import within
 from overlay.data.examples import as_rows
 from overlay.data.lengths import check_sizes
+from overlay.data.order import Order, order_of
 from overlay.data.tasks import episodes_of
 from overlay.data.templates import style_of_rows
 from overlay.errors import SettingError
@@ -26,13 +27,15 @@ HELD_OUT_FLAGS = "--eval_data_file_paths", "--eval_image_folders", "--eval_rewar
 @dataclass(frozen=True)
 class Splits:
     """Training rows, held-out rows where evaluation is asked for, the accuracy methods that occur in them, the style
-    with the template that they bring, and where held-out rows of files of their own stand: `source` → (task, step)."""
+    with the template that they bring, where held-out rows of files of their own stand (`source` → (task, step)), and
+    the order of the training rows where that is not at random."""
 
     train: Dataset
     held_out: Dataset | None
     methods: frozenset[str]
     style: PromptStyle
     places: dict[str, tuple[int, int]]
+    order: Order | None = None
 
 
 def held_out_files(args: Any) -> tuple[str, str | None, str | None] | None:
@@ -124,10 +127,14 @@ def prepare(
             rows["held_out"] = parts["test"]
     if args.difficulty is not None:
         rows["train"] = within(rows["train"], args.difficulty, training.process_index == 0)
+    order = order_of(args, rows["train"], training.seed)
     if not on_episodes(args, training):  # which are counted otherwise
         check_enough(len(rows["train"]), prompts_of_a_step(training))
+    elif order is not None:
+        raise SettingError("--episodes: not with --data_weights or --curriculum_epochs, which are for single steps")
     places = {}
     if held_out and "held_out" in rows:
         places = places_of(rows["held_out"], held_out[0], held_out[1] or args.image_folders)
     views = {name: as_rows(part, style, answer_tags) for name, part in rows.items()}
-    return Splits(views["train"], views.get("held_out"), frozenset(used), style_of_rows(style, rows["train"]), places)
+    own = style_of_rows(style, rows["train"])
+    return Splits(views["train"], views.get("held_out"), frozenset(used), own, places, order)

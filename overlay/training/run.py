@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from overlay.data.order import Order
 from overlay.errors import RunStopped
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import write_style
@@ -26,13 +27,21 @@ Base: Any = object  # what stands behind is Trainer, TRL's or VLM-R1's
 
 
 class Run(Base):
-    """Mixin. `record_of_run`: kept while training; `style`: kept with the weights."""
+    """Mixin. `record_of_run`: kept while training; `style`: kept with the weights; `order`: of the training rows where
+    that is not each once at random."""
 
     _step = 0  # micro-steps so far, where the base counts them: in trainers that generate
 
-    def __init__(self, *, record_of_run: RunRecord | None = None, style: PromptStyle | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        record_of_run: RunRecord | None = None,
+        style: PromptStyle | None = None,
+        order: Order | None = None,
+        **kwargs: Any,
+    ):
         self.heartbeat: Heartbeat | None = None
-        self.record_of_run, self.style = record_of_run, style
+        self.record_of_run, self.style, self.own_order = record_of_run, style, order
         self._ended, self._rows, self._whole = False, [], 0
         super().__init__(**kwargs)
         self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)

@@ -12,25 +12,37 @@ import torch
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
+from overlay.data.order import Order
 from overlay.data.splits import check_enough
 
 
 class GroupSampler(Sampler[int]):
     """Indices of `data`, a Sized: `prompts` of them at a time, each `copies` times in a row, all of that `repeats`
-    times; prompts that do not fill a batch are left out of their epoch. `epoch` is set before each one begins."""
+    times; prompts that do not fill a batch are left out of their epoch. `epoch` is set before each one begins; `own`:
+    an order in place of each row once at random."""
 
-    def __init__(self, data: Sized, prompts: int, copies: int, repeats: int, seed: int, shuffle: bool = True):
+    def __init__(
+        self,
+        data: Sized,
+        prompts: int,
+        copies: int,
+        repeats: int,
+        seed: int,
+        shuffle: bool = True,
+        own: Order | None = None,
+    ):
+        self.own = own
         self.rows, self.prompts, self.copies, self.repeats = len(data), prompts, copies, repeats
         self.seed, self.shuffle = seed, shuffle
         self.epoch = 0
         check_enough(self.rows, prompts)
 
     @classmethod
-    def like(cls, theirs: Any) -> "GroupSampler":
+    def like(cls, theirs: Any, own: Order | None = None) -> "GroupSampler":
         """The same groups as a sampler of TRL's or VLM-R1's."""
         return cls(
             theirs.data_source, theirs.batch_size, theirs.mini_repeat_count, theirs.repeat_count, theirs.seed,
-            getattr(theirs, "shuffle", True),
+            getattr(theirs, "shuffle", True), own,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[int]:
@@ -44,6 +56,8 @@ class GroupSampler(Sampler[int]):
         return [self._index(order, each) for each in range(place, place + count)]
 
     def _order(self, epoch: int) -> list[int]:
+        if self.own is not None:
+            return self.own(epoch)
         if not self.shuffle:
             return list(range(self.rows))
         return torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + epoch)).tolist()

@@ -150,7 +150,7 @@ class GuiTrainer(Backend):
 
     def _get_train_sampler(self, dataset: Any = None) -> GroupSampler:
         theirs = super()._get_train_sampler()
-        self.order = self.world.sampler(theirs) if self.world else GroupSampler.like(theirs)
+        self.order = self.world.sampler(theirs) if self.world else GroupSampler.like(theirs, self.own_order)
         self.add_callback(Epochs(self.order))
         return self.order
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from overlay.training import log_file
-from tests.stock import ROOT, ZERO3, stock_command
+from tests.stock import ROOT, TASKS, ZERO3, stock_command
 from tests.training.test_long_runs import ROWS, rollouts
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -27,11 +27,20 @@ SETTINGS = {
 @pytest.fixture(params=["trl", "vlm-r1"])
 def start(request, forks, flags, upstream, tiny_model_dir, demo_rows, reward_model, tmp_path):
     """Function (folder, **settings): run both ranks of one backend to their end."""
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(demo_rows.open(encoding="utf-8").readlines()[:ROWS]), encoding="utf-8")
+    # Two of the rows are in a file of their own that comes as often as the other, and rows come by difficulty.
+    lines = [
+        json.dumps(json.loads(line) | {"difficulty": n / ROWS})
+        for n, line in enumerate(demo_rows.open(encoding="utf-8").readlines()[:ROWS])
+    ]
+    files = tmp_path / "rows.jsonl", tmp_path / "more.jsonl"
+    for file, part in zip(files, (lines[:-2], lines[-2:]), strict=True):
+        file.write_text("\n".join(part) + "\n", encoding="utf-8")
+    rows = ":".join(map(str, files))
+    mixed = {"data_weights": "1:1", "curriculum_epochs": 2, "image_folders": f"{TASKS / 'train'}:{TASKS / 'train'}"}
+    mixed |= {"reward_method": "gui_action:gui_action"}
 
     def run(folder, deepspeed):
-        settings = SETTINGS | {"reward_funcs": reward_model, "deepspeed": deepspeed}
+        settings = SETTINGS | mixed | {"reward_funcs": reward_model, "deepspeed": deepspeed}
         log, cpu = folder.with_suffix(".log"), deepspeed is None
         if request.param == "trl":
             own = {"output_dir": folder, "data_file_paths": rows, "use_cpu": "true" if cpu else None}

@@ -81,7 +81,7 @@ def train(data: DataArguments, args: SftArguments, model: ModelArguments) -> Sft
     record.check(data.resume_changed)
     trainer = SftTrainer(
         model=load_model(model), args=args, train_dataset=splits.train, eval_dataset=splits.held_out,
-        processing_class=processor(), record_of_run=record, style=style,
+        processing_class=processor(), record_of_run=record, style=style, order=splits.order,
     )  # fmt: skip
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model(args.output_dir)

@@ -42,7 +42,7 @@ class SftTrainer(Run, Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupSampler:
         """An order that follows from seed and epoch alone; rows that fill no step are left out of their epoch."""
         data = self.train_dataset if train_dataset is None else train_dataset
-        sampler = GroupSampler(data, prompts_of_a_step(self.args), 1, 1, self.args.seed)
+        sampler = GroupSampler(data, prompts_of_a_step(self.args), 1, 1, self.args.seed, own=self.own_order)
         self.add_callback(Epochs(sampler))
         return sampler
 

@@ -132,6 +132,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
             style=splits.style,
             places=splits.places,
             world=world,
+            order=splits.order,
         )
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model(args.output_dir)

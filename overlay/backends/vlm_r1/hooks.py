@@ -104,7 +104,7 @@ def trainer_maker(
             trainer = GuiVLMGRPOTrainer(
                 reward_funcs=bound(reward_funcs, judge, script_args.click_reward, script_args.thinking),
                 options=script_args, judge=judge, record_of_run=record, style=splits.style, places=splits.places,
-                world=world, **settings,
+                world=world, order=splits.order, **settings,
             )  # fmt: skip
         trainer.train = foreign_script()(trainer.train)
         return trainer
