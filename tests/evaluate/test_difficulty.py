@@ -17,6 +17,7 @@ from overlay.evaluate import difficulty
 from overlay.evaluate.difficulty import samples_of
 from tests.conftest import CHROMIUM, needs_chromium
 from tests.evaluate.parts import action, tree
+from tests.pages.looks import look
 from tests.stock import ROOT
 
 pytestmark = pytest.mark.integration
@@ -161,7 +162,7 @@ def test_the_page(line, tmp_path):
         page = browser.new_page(viewport={"width": 420, "height": 900})
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto((tmp_path / "out" / "difficulty.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") == 420
+        look(page)
         assert page.locator("tr").nth(1).locator("td").all_inner_texts() == ["all", "6", "0.500", "0.667", "2", "2"]
         assert "--difficulty 0.125:0.875" in page.locator("p").first.inner_text()
         page.set_viewport_size({"width": 1200, "height": 700})

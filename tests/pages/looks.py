@@ -31,15 +31,16 @@ def look(page):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(FAINT) == []
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("j")
-    assert page.evaluate("document.activeElement.tagName") == "ARTICLE"
-    english = page.inner_text("h2, #count >> nth=0")
+    if page.locator("article").count():
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("j")
+        assert page.evaluate("document.activeElement.tagName") == "ARTICLE"
+    english = page.inner_text("body")
     page.focus("#language")
     page.keyboard.press("Enter")
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     assert page.evaluate(UNSAID) == []
-    assert page.inner_text("h2, #count >> nth=0") != english
+    assert page.inner_text("body") != english
     page.keyboard.press("Enter")
-    assert page.inner_text("h2, #count >> nth=0") == english
+    assert page.inner_text("body") == english
     page.set_viewport_size(before)
