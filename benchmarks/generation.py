@@ -62,7 +62,8 @@ def _transformers(side: str, folder: str, processor: Any, text: str) -> Any:
         install()
         share_prefill(model, features)
     config = GenerationConfig(
-        do_sample=True, min_new_tokens=COMPLETION, max_new_tokens=COMPLETION, eos_token_id=processor.tokenizer.eos_token_id,
+        do_sample=True, min_new_tokens=COMPLETION, max_new_tokens=COMPLETION,
+        eos_token_id=processor.tokenizer.eos_token_id,
         pad_token_id=processor.tokenizer.pad_token_id,
     )  # fmt: skip
 

@@ -139,7 +139,7 @@ def test_a_server_that_is_killed_or_hangs_in_the_middle_of_a_step(vllm_model, ru
     """One line; with the server started again, the run goes on from the step before."""
     from overlay.rewards import REWARDS
 
-    own = {"generate_ahead": 1, "learning_rate": 1e-5, "vllm_request_timeout": 10}
+    own = {"generate_ahead": 1, "learning_rate": 1e-5, "vllm_request_timeout": 20}
     plain, log, seen = REWARDS["length"], tmp_path / "log", []
 
     def hurt(number):
@@ -159,10 +159,11 @@ def test_a_server_that_is_killed_or_hangs_in_the_middle_of_a_step(vllm_model, ru
     assert kept(gone, tmp_path)
     with serving(vllm_model, log) as (url, process):  # at another address
         hurt(signal.SIGSTOP)
-        with pytest.raises(RunStopped, match=r"gave no answer in 10 s \(--vllm_request_timeout\)\. ") as late:
+        with pytest.raises(RunStopped, match=r"gave no answer in 20 s \(--vllm_request_timeout\)\. ") as late:
             run(url, **own)
         os.killpg(process.pid, signal.SIGCONT)
-    assert kept(late, tmp_path) > kept(gone, tmp_path)
+    assert len(seen) == 2  # it went on with what was generated, and then hung
+    assert kept(late, tmp_path) >= kept(gone, tmp_path)
 
 
 def test_other_weights_and_other_pixels_end_the_run(server, run, vllm_model, tmp_path, monkeypatch):
