@@ -127,6 +127,15 @@ difficulty: $(VENV)/.ready ## How hard rows are, a column and a page: MODEL= or 
 	$(PY) -m overlay.evaluate.difficulty $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
 		$(if $(STYLE),--style "$(STYLE)") --out "$(OUT)" $(if $(SAMPLES),--samples $(SAMPLES)) $(ARGS)
 
+.PHONY: think
+think: $(VENV)/.ready ## Thinking for rows without, kept where its answer is right: URL= or MODEL= [NAME= STYLE=], DATA= IMAGES= OUT=folder [TRIES=4 ARGS=]
+	$(call need,DATA,file.jsonl)
+	$(call need,IMAGES,image folder)
+	$(call need,OUT,folder)
+	$(call either,MODEL,URL)
+	$(PY) -m overlay.evaluate.think $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
+		$(if $(STYLE),--style "$(STYLE)") --out "$(OUT)" $(if $(TRIES),--tries $(TRIES)) $(ARGS)
+
 ##@ Training
 
 .PHONY: train

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from data_prep import check, convert, sample
-from overlay.evaluate import difficulty, score
+from overlay.evaluate import difficulty, score, think
 from overlay.model import adapter, processor
 from overlay.serve import ask, local, server
 from tests.stock import ROOT
@@ -20,7 +20,9 @@ def test_help_has_the_words_of_make():
     assert done.stdout.count("  make ") >= 6
 
 
-@pytest.mark.parametrize("program", [check, convert, sample, score, difficulty, adapter, processor, ask, local, server])
+@pytest.mark.parametrize(
+    "program", [check, convert, sample, score, difficulty, think, adapter, processor, ask, local, server]
+)
 def test_an_unknown_flag_is_one_line(program, capsys):
     """No page of usage under another program's name."""
     assert program.main(["--such-a-flag"]) == 2

@@ -1,5 +1,6 @@
 """A score's answers, asked for at most once and kept row by row, so that a score that was stopped goes on."""
 
+import argparse
 import asyncio
 import json
 import os
@@ -14,12 +15,23 @@ from tqdm import tqdm
 from overlay.chat import NoAnswer
 from overlay.errors import DataError, SettingError
 from overlay.evaluate.identity import now
+from overlay.prompt.style import PromptStyle
 from overlay.serve.client import Client
 
 ANSWERS, SETTINGS = "answers.jsonl", "settings.json"
 UNSEEN = "not seen; served since "  # and a date
 PROBES = 3
 STOPPED, BAD_IMAGE = "stopped before they were asked", "an image or prompt that cannot be sent"
+
+
+def chosen_of(args: argparse.Namespace, style: PromptStyle) -> dict[str, Any]:
+    """What answers depend on beside weights and prompts: flags of `asking`, and the limits that make numbers mean
+    something in `resized`."""
+    chosen = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}
+    space = style.space
+    return chosen | {
+        "coordinate_space": space.name, "min_pixels": space.min_pixels, "max_pixels": space.max_pixels,
+    }  # fmt: skip
 
 
 class Answers:

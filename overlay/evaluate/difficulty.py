@@ -23,7 +23,7 @@ from matplotlib import pyplot as plt
 from overlay.action.action import parse_action
 from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, DataError, SettingError, Stopped, Unanswered, command
-from overlay.evaluate.answers import Answers, ask_all
+from overlay.evaluate.answers import Answers, ask_all, chosen_of
 from overlay.evaluate.columns import add_columns, written_to
 from overlay.evaluate.identity import now, weights_digest
 from overlay.evaluate.rows import Asked, rows_of
@@ -136,12 +136,10 @@ def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
 
 async def sample(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
     """Ask for the samples that are missing, then write what they say. Raises Unanswered or Stopped."""
-    folder, space = folder_of(args), style.space
+    folder = folder_of(args)
     async with Client(settings_of(args, url, style.thinking)) as client:
-        chosen = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}
-        chosen |= {"coordinate_space": space.name, "min_pixels": space.min_pixels, "max_pixels": space.max_pixels}
         digest = weights_digest(folder) if folder else None
-        answers = Answers(args.out, {"model": client.model, **chosen}, digest)
+        answers = Answers(args.out, {"model": client.model, **chosen_of(args, style)}, digest)
         every = samples_of(asked.rows, args.samples)
         missing = answers.missing(every)
         if len(missing) < len(every):

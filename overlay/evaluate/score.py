@@ -24,7 +24,7 @@ from overlay.action.completion import whole_text
 from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
 from overlay.evaluate import page
-from overlay.evaluate.answers import Answers, ask_all
+from overlay.evaluate.answers import Answers, ask_all, chosen_of
 from overlay.evaluate.episodes import RIGHT, play_out
 from overlay.evaluate.identity import provenance, weights_digest
 from overlay.evaluate.protocols import PROTOCOLS
@@ -104,10 +104,7 @@ async def evaluate(args: argparse.Namespace, url: str, style: PromptStyle, asked
     rows, folder = asked.rows, folder_of(args)
     digest = weights_digest(folder) if folder else None
     async with Client(settings_of(args, url, style.thinking)) as client:
-        chosen = {name: getattr(args, name) for name in ("max_tokens", "temperature", "structured")}
-        space = style.space  # in `resized`, the limits are part of what an answer's numbers mean
-        chosen |= {"coordinate_space": space.name, "min_pixels": space.min_pixels, "max_pixels": space.max_pixels}
-        answers = Answers(args.out, {"model": client.model, **chosen}, digest)
+        answers = Answers(args.out, {"model": client.model, **chosen_of(args, style)}, digest)
         if (args.out / METRICS).is_file() and not await answers.still_hold(client, rows):
             print(f"{args.out}: the server's weights cannot be seen, so all rows are asked anew", file=sys.stderr)
             answers.start_anew()

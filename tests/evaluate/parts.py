@@ -1,7 +1,12 @@
 """Small scores without a model: rows in files of their own, with their screens, and what `make eval` makes of them."""
 
 import json
+import threading
+import time
 from argparse import Namespace
+from collections import Counter
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from PIL import Image
@@ -63,3 +68,43 @@ def asked(data: str, images: str, protocol: str | None = None, limit: int = 0):
     """The rows that a score of these files asks."""
     args = Namespace(data=data, images=images, limit=limit)
     return rows_of(args, PromptStyle(), PROTOCOLS.get(protocol))
+
+
+@contextmanager
+def answering(reply):
+    """(URL, how often each (task, step) of `tree` was asked, a pause in seconds as a list of one) of a server that says
+    `reply(task, number)` at the numberth time, from 0; None is a refusal."""
+    asked, pause, lock = Counter(), [0.0], threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def send(self, value, status=200):
+            data = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self):
+            self.send({"object": "list", "data": [{"id": "policy", "object": "model"}]})
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            task = next(task for task in "123" if f"Do {task}" in body)
+            time.sleep(pause[0])
+            with lock:
+                number = asked[task, body.count("Tap")]
+                asked[task, body.count("Tap")] += 1
+            text = reply(task, number)
+            if text is None:
+                return self.send({"error": {"message": "no"}}, 400)
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            return self.send({"choices": [choice]})
+
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{made.server_port}/v1", asked, pause
+    made.shutdown()
+    made.server_close()

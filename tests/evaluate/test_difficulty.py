@@ -4,10 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -16,7 +13,7 @@ from overlay.data.dataset import load_dataset
 from overlay.evaluate import difficulty
 from overlay.evaluate.difficulty import samples_of
 from tests.conftest import CHROMIUM, needs_chromium
-from tests.evaluate.parts import action, tree
+from tests.evaluate.parts import action, answering, tree
 from tests.pages.looks import look
 from tests.stock import ROOT
 
@@ -25,43 +22,17 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def server():
-    """(URL, how often each task was asked, a pause in seconds, tasks that are refused): right on task 1 always, on task
+    """(URL, how often each step was asked, a pause in seconds, tasks that are refused): right on task 1 always, on task
     2 every other time, on task 3 never."""
-    asked, pause, refused, lock = Counter(), [0.0], set(), threading.Lock()
+    refused = set()
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
+    def reply(task, number):
+        if task in refused:
+            return None
+        return f"<answer>{action('wait' if task == '1' or (task == '2' and number % 2 == 0) else 'back')}</answer>"
 
-        def reply(self, value, status=200):
-            data = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def do_GET(self):
-            self.reply({"object": "list", "data": [{"id": "policy", "object": "model"}]})
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            task, step = next(task for task in "123" if f"Do {task}" in body), body.count("Tap")
-            time.sleep(pause[0])
-            with lock:
-                number = asked[task, step]
-                asked[task, step] += 1
-            if task in refused:
-                return self.reply({"error": {"message": "no"}}, 400)
-            right = task == "1" or (task == "2" and number % 2 == 0)
-            text = f"<answer>{action('wait' if right else 'back')}</answer>"
-            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            return self.reply({"choices": [choice]})
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{made.server_port}/v1", asked, pause, refused
-    made.shutdown()
-    made.server_close()
+    with answering(reply) as (url, asked, pause):
+        yield url, asked, pause, refused
 
 
 @pytest.fixture

@@ -1,0 +1,131 @@
+"""Thinking for rows that have none, by a served model: kept only where its own answer is right.
+
+    python -m overlay.evaluate.think --url http://127.0.0.1:8000/v1 --data rows.jsonl --images TASKS --out runs/think
+    python -m overlay.evaluate.think --model MODEL ...                                            (make think)
+
+Each row is asked as in training, with thinking, up to `--tries` times until an answer is right by step success
+(`--rule`). What stood in its think part becomes the row's `thinking`, for `make sft`; where that holds coordinates,
+which nothing would rescale, the row stays without. Replies are kept one by one in `OUT/answers.jsonl`, so that a
+stopped run goes on. `OUT/<data file>` has all rows. The status is 3 when some replies did not come: start again to ask
+for them.
+"""
+
+import argparse
+import asyncio
+import re
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from overlay.action.action import parse_action
+from overlay.action.completion import split
+from overlay.checks import at_least, writable_folder
+from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
+from overlay.evaluate.answers import Answers, ask_all, chosen_of
+from overlay.evaluate.columns import add_columns, written_to
+from overlay.evaluate.difficulty import samples_of
+from overlay.evaluate.identity import weights_digest
+from overlay.evaluate.rows import Asked, rows_of
+from overlay.evaluate.tables import check_judged
+from overlay.metrics.flags import gold_action, succeeds
+from overlay.metrics.rules import RULE, RULES
+from overlay.prompt.style import PromptStyle
+from overlay.serve.client import Client, asking, check_asking, settings_of
+from overlay.serve.server import check_model, server_of
+from overlay.serve.style import check_seen, folder_of, style_flags, style_of
+
+NUMBERS = re.compile(r"\d+(\.\d+)?\s*[,，、]\s*\d+(\.\d+)?")  # two side by side: a place on the screen
+WRONG, NONE, PLACES = "answer is wrong", "no thinking", "thinking names places"
+
+
+def judged(row: dict[str, Any], text: str, rule: str) -> tuple[str, str]:
+    """(thinking of a completion that may be kept, empty for none; why not)."""
+    if not succeeds(parse_action(text), gold_action(row["solution"]), row["screen"], rule):
+        return "", WRONG
+    thinking = (split(text).think or "").strip()
+    if not thinking:
+        return "", NONE
+    return ("", PLACES) if NUMBERS.search(thinking) else (thinking, "")
+
+
+def kept(row: dict[str, Any], answers: Answers, tries: int, rule: str) -> tuple[str, str]:
+    """The first thinking of a row's replies that may be kept, else why its last reply gave none."""
+    why = ""
+    for each in samples_of([row], tries):
+        if record := answers.by_content.get(each["content"]):
+            thinking, why = judged(row, record["completion"], rule)
+            if thinking:
+                return thinking, ""
+    return "", why
+
+
+def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
+    """The style and the rows to ask: those that bring no thinking. All that can be refused is, before anyone is
+    asked."""
+    check_asking(args)
+    if args.model:
+        check_model(args.model)
+    writable_folder(args.out)
+    written_to(args.data, args.out)
+    style, told = style_of(args)
+    check_seen(style, args.model)
+    style = replace(style, thinking=True)
+    asked = rows_of(args, style)
+    bare = Asked([row for row in asked.rows if not row["told"]["thinking"]], asked.left_out)
+    if not bare.rows:
+        raise DataError(f"{args.data}: no row is without thinking")
+    check_judged(bare, args.rule)
+    print(f"{told}; {len(bare.rows):,} of {len(asked.rows):,} rows have no thinking", file=sys.stderr)
+    return style, bare
+
+
+async def think(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
+    """Ask, round by round, for the rows that have nothing yet, then write them. Raises Unanswered or Stopped."""
+    folder, failures = folder_of(args), []
+    async with Client(settings_of(args, url)) as client:
+        digest = weights_digest(folder) if folder else None
+        answers = Answers(args.out, {"model": client.model, **chosen_of(args, style)}, digest)
+        for number in range(args.tries):
+            left = [row for row in asked.rows if not kept(row, answers, args.tries, args.rule)[0]]
+            missing = answers.missing(samples_of(left, args.tries)[number * len(left) : (number + 1) * len(left)])
+            if missing and not answers.stopped:
+                failures += await ask_all(client, missing, answers, args.concurrency)
+    found = [(row, *kept(row, answers, args.tries, args.rule)) for row in asked.rows]
+    added = {row["source"]: {"thinking": thinking} for row, thinking, _ in found if thinking}
+    copies = written_to(args.data, args.out)
+    add_columns(copies, added)
+    why = ", ".join(f"{reason} {count:,}" for reason, count in Counter(w for *_, w in found if w).most_common())
+    print(f"{len(added):,} of {len(found):,} rows have thinking now{f' ({why})' if why else ''}")
+    print("\n".join(map(str, copies.values())))
+    if answers.stopped:
+        raise Stopped("stopped: start again to ask the rest")
+    if failures:
+        raise Unanswered(f"{len(failures):,} replies did not come: start again. The first: {failures[0]}")
+
+
+@command("think", ValueError)
+def main(argv: list[str] | None = None) -> int:
+    """Ask for what the command line names."""
+    parser = Arguments(description="Thinking for rows that have none.")
+    parser.add_argument("--data", required=True, help="data file(s), separated by ':'")
+    parser.add_argument("--images", required=True, help="their image folders, separated by ':'")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--tries", type=int, default=4, help="replies of a row until one is right")
+    parser.add_argument("--rule", choices=RULES, default=RULE, help="by which an answer is right")
+    parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--limit", type=int, default=0, help="only the first rows; 0: all")
+    asking(parser, or_folder=True)
+    parser.set_defaults(temperature=1.0)
+    style_flags(parser)
+    args = parser.parse_args(argv)
+    at_least(args, concurrency=1, limit=0, tries=1)
+    style, asked = prepare(args)
+    with server_of(args) as url:
+        asyncio.run(think(args, url, style, asked))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
