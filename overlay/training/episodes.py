@@ -125,6 +125,8 @@ class Episodes:
             if not counts.any():
                 break
             asked = [row for _, row in due] or asked[:1]
+            if len(counts) > 1 and len(asked) == 1:
+                asked = asked * 2  # a prefill is shared from two rows on, and under ZeRO-3 ranks must do that alike
             ids, texts = ask(asked)
             for (number, row), own, text in zip(due, ids, texts, strict=False):  # none due: nobody is told
                 rollouts[number].take(text)

@@ -91,6 +91,25 @@ def test_an_episode_ends_with_the_miss_after_the_last_patch():
     )  # fmt: skip
 
 
+def test_a_rank_with_one_row_asks_as_the_others_do():
+    """Under ZeRO-3 a rank that shares a prefill and one that does not would wait for each other."""
+    steps, asked = [row("a", 1), row("a", 2)], []
+
+    def ask(rows):
+        asked.append([each["source"] for each in rows])
+        return [[1]] * len(rows), [answer("wait", ""), answer("back", "")][: len(rows)]
+
+    options = SimpleNamespace(episode_steps=2, episode_discount=0.5, episode_weight=1.0, scale_rewards="none")
+    for ranks, second in ((1, ["a:2"]), (2, ["a:2", "a:2"])):
+        asked.clear()
+        gather = lambda values, ranks=ranks: torch.cat([values] * ranks)  # noqa: E731
+        played = Episodes(Recordings([], PromptStyle(), 2, 0), options, 2, gather).play(
+            [steps[0], steps[0], steps[1], steps[1]], ask
+        )
+        assert asked == [["a:1", "a:1"], second]
+        assert played.reached == [True, True, True, False]
+
+
 def test_returns_by_hand():
     """One episode, four steps, two rollouts: right all along, and one that misses the second step (UI-S1's form)."""
     rewards = torch.tensor([[[1.0, 1.0], [1.0, 0.4], [1.0, 1.0], [1.0, 0.0]]])
