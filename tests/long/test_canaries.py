@@ -35,7 +35,7 @@ def without_the_current(row):
 # name: (what becomes of a row, flags, variables of the environment)
 FAULTS = {
     "smaller pictures": (None, {"max_pixels": WIDTH * HEIGHT // 4}, {}),
-    "another space": (None, {"coordinate_space": "norm1000"}, {}),
+    "another space": (None, {"coordinate_space": "norm1000", "max_prompt_length": 500}, {}),  # told in more words
     "another order": (swapped, {}, {}),
     "the current picture left out": (without_the_current, {}, {}),
     "positions without token types": (None, {}, {"PYTHONPATH": str(CANARY)}),
