@@ -9,7 +9,6 @@ import pytest
 from overlay.data.dataset import load_dataset
 from overlay.data.order import Order, order_of, shares
 from overlay.errors import DataError, SettingError
-from overlay.training.sampler import GroupSampler
 
 FILES = [0] * 12 + [1] * 4
 
@@ -46,6 +45,8 @@ def test_easy_rows_come_first_in_the_first_epochs():
 
 
 def test_the_sampler_follows_it_also_from_the_middle():
+    from overlay.training.sampler import GroupSampler
+
     order = Order(FILES, [1, 3], [0.5] * 16, 1, seed=2)
     sampler = GroupSampler(FILES, 4, 2, 1, 2, own=order)
     listed = []

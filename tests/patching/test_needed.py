@@ -90,5 +90,5 @@ def test_every_patch_has_such_a_test(series):
 
 def test_every_hook_that_upstream_calls_is_there_and_no_other(series):
     called = set(re.findall(r"^\+.*\bhooks\.(\w+)", "".join(patch.text for patch in series.patches), re.MULTILINE))
-    assert called == {"prepare", "rewards", "by_model_type", "parser"}
+    assert called == {"prepare", "rewards", "by_model_type", "parser", "end"}
     assert all(callable(getattr(hooks, name)) for name in called)
