@@ -19,7 +19,7 @@ from overlay.data.arrow import Source, build
 from overlay.errors import DataError
 
 FLAGS = "--data_file_paths", "--image_folders", "--reward_method"
-FORMAT = 4  # raise it when the columns or their meaning change: older caches are then built anew
+FORMAT = 5  # raise it when the columns or their meaning change: older caches are then built anew
 
 
 def split_paths(value: str) -> list[str]:
@@ -30,7 +30,7 @@ def split_paths(value: str) -> list[str]:
 def _key(source: Source) -> str:
     stat = source.file.stat()
     parts = [
-        FORMAT, str(source.file.resolve()), stat.st_size, stat.st_mtime_ns,
+        FORMAT, os.path.abspath(source.file), stat.st_size, stat.st_mtime_ns,
         os.path.abspath(source.folder), source.method, source.methods,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

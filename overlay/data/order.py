@@ -43,14 +43,19 @@ class Order:
         seed: int,
     ):
         self.rows = [[n for n, own in enumerate(files) if own == file] for file in range(max(files) + 1)]
-        self.counts = shares(len(files), weights) if weights else [len(own) for own in self.rows]
-        self.easy, self.epochs, self.seed = easy, epochs, seed
+        self.weights, self.easy, self.epochs, self.seed = weights, easy, epochs, seed
 
-    def __call__(self, epoch: int) -> list[int]:
-        """Numbers of the rows of an epoch, as many as there are rows: of each file its part, which goes through all
-        rows of it, in a new order each time, before one comes again."""
-        picked = [row for file, count in enumerate(self.counts) for row in self._of_file(file, epoch * count, count)]
+    def __call__(self, epoch: int, count: int) -> list[int]:
+        """Numbers of the `count` rows of an epoch, at most as many as there are rows: of each file its part, which goes
+        through all rows of it, in a new order each time, before one comes again. Without weights those that an epoch
+        has no place for are drawn anew each time."""
+        if self.weights:
+            parts = enumerate(shares(count, self.weights))
+            picked = [row for file, part in parts for row in self._of_file(file, epoch * part, part)]
+        else:
+            picked = [row for own in self.rows for row in own]
         random.Random(f"{self.seed} epoch {epoch}").shuffle(picked)
+        picked = picked[:count]
         if self.easy is not None and epoch < self.epochs:
             easy = self.easy
             picked.sort(key=lambda row: -easy[row])  # the shuffle decides between equals
@@ -87,6 +92,11 @@ def order_of(args: Any, rows: Dataset, seed: int) -> Order | None:
     rows = rows.with_format(None)
     files = [names.index(source.rpartition(":")[0]) for source in rows["source"]]
     empty = [name for n, name in enumerate(names) if n not in set(files)]
+    if weights and 0 in (parts := shares(len(rows), weights)):
+        raise SettingError(
+            f"--data_weights {args.data_weights}: an epoch of {len(rows)} rows has none of {names[parts.index(0)]}: "
+            "give it more weight, or leave it out"
+        )
     if weights and empty:
         raise DataError(f"--data_weights {args.data_weights}: no row of {empty[0]} is left to be drawn")
     easy = None

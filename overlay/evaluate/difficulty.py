@@ -50,7 +50,7 @@ class Sampled:
     @property
     def share(self) -> float:
         """Of the samples that are right, as the column has it."""
-        return round(sum(self.right) / len(self.right), 4)
+        return sum(self.right) / len(self.right)
 
 
 def samples_of(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ is listed when it taught nothing at any time.
 """
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,9 @@ class NoSignal(TrainerCallback):
         """A batch of this rank's `rows`, and rewards (groups, completions) of all ranks, NaN for none; `own`: of what
         all ranks' completions have (B,) that of this rank's."""
         flat = own(is_dull(rewards).repeat_interleave(rewards.size(1))).tolist()
-        for row, dull, reward in zip(rows, flat, own(rewards.flatten()).nan_to_num(nan=0.0).tolist(), strict=True):
+        for row, dull, reward in zip(rows, flat, own(rewards.flatten()).tolist(), strict=True):
+            if math.isnan(reward):  # nobody judged it
+                continue
             source = str(row.get("source"))
             self.seen[source] = reward if dull and self.seen.get(source, reward) is not None else None
 

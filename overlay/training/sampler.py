@@ -57,7 +57,7 @@ class GroupSampler(Sampler[int]):
 
     def _order(self, epoch: int) -> list[int]:
         if self.own is not None:
-            return self.own(epoch)
+            return self.own(epoch, self.rows // self.prompts * self.prompts)
         if not self.shuffle:
             return list(range(self.rows))
         return torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + epoch)).tolist()

@@ -79,6 +79,21 @@ class Recordings:
         return rollouts
 
 
+def stretches(steps: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Rows (number, step) of a task, cut where a step is missing: nothing is handed on over a gap.
+
+    >>> stretches([(0, 1), (1, 2), (2, 4)])
+    [[0, 1], [2]]
+    """
+    found: list[list[int]] = []
+    for place, (number, step) in enumerate(steps):
+        if place and step == steps[place - 1][1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return found
+
+
 def recordings(options: TrainerOptions, data: Any, training: Any, rows: Dataset, style: PromptStyle) -> Recordings:
     """The recorded episodes of training `rows` (those of `overlay.data.splits.prepare`). `data`: the flags of the data;
     `training`: the trainer's; `style`: that the rows were prepared with. SettingError for sizes that hold no whole
@@ -95,7 +110,8 @@ def recordings(options: TrainerOptions, data: Any, training: Any, rows: Dataset,
         except DataError as error:
             raise DataError(f"{row['source']}: {error}; --episodes needs rows that are GUI steps") from error
     slots = options.episode_steps
-    whole = [[number for number, _ in steps] for steps in episodes_of(plain, data.data_file_paths, data.image_folders)]
+    tasks = episodes_of(plain, data.data_file_paths, data.image_folders)
+    whole = [stretch for steps in tasks for stretch in stretches(steps)]
     episodes = [steps[first : first + slots] for steps in whole for first in range(0, len(steps), slots)]
     check_sizes(options, training, len(episodes))
     return Recordings(episodes, style, slots, options.patches)
@@ -107,6 +123,10 @@ def check_sizes(options: TrainerOptions, training: Any, episodes: int) -> None:
         raise SettingError(f"--episodes {options.episodes}: not with --use_vllm; the trainer's own model generates")
     if options.least_blame < 1:
         raise SettingError(f"--episodes {options.episodes}: not with --least_blame, which is for single steps")
+    if (how := getattr(training, "multi_objective_aggregation", "sum_then_normalize")) != "sum_then_normalize":
+        raise SettingError(
+            f"--episodes {options.episodes}: not with --multi_objective_aggregation {how}; rewards are summed first"
+        )
     generated = getattr(training, "generation_batch_size", None)  # VLM-R1 generates for each micro-batch
     on_a_rank = generated // training.world_size if generated else training.per_device_train_batch_size
     episode = options.episode_steps * training.num_generations

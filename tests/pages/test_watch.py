@@ -52,6 +52,19 @@ def test_a_run_that_has_written_nothing(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_ranks_of_an_earlier_start_are_left_out(tmp_path):
+    settings = {"world_size": 1, "thinking": False}
+    (tmp_path / RECORD).write_text(json.dumps({"finished": None, "settings": settings}))
+    for rank, steps in ((0, 3), (1, 6)):
+        file = RolloutFile(str(tmp_path), rank, 1)
+        file.write([rollout(step, right=not rank) for step in range(steps)])
+    look = Watched(tmp_path).look()
+    assert [each["rank"] for each in look["ranks"]] == [0]
+    assert [group["step"] for group in look["groups"]] == [2]
+    assert curve(look, "right answers", "step_success_rate") == [[1, 1.0], [2, 1.0], [3, 1.0]]
+    assert curve(look, "right answers", "format_rate")[-1] == [3, 1.0]  # an answer alone is all that was asked for
+
+
 def test_state_steps_and_the_time_left(tmp_path):
     now = time.time()
     (tmp_path / RECORD).write_text(json.dumps({"finished": None, "settings": {"num_train_epochs": 2, "max_steps": -1}}))

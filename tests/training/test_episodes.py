@@ -14,7 +14,7 @@ from overlay.training.episodes import Episodes
 from overlay.training.recorder import Recorder
 from overlay.training.returns import Steps, returns
 from overlay.training.sampler import EpisodeSampler
-from overlay.training.semi_online import Recordings
+from overlay.training.semi_online import Recordings, check_sizes, stretches
 
 NAN = float("nan")
 
@@ -203,3 +203,26 @@ def test_rewards_are_not_asked_about_what_was_not_reached():
 def test_impossible_settings(changed, message):
     with pytest.raises(SettingError, match=message):
         TrainerOptions(**changed).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "training", "message"),
+    [
+        ({"least_blame": 0.5}, {}, "not with --least_blame"),
+        (
+            {},
+            {"multi_objective_aggregation": "normalize_then_sum"},
+            "not with --multi_objective_aggregation normalize_",
+        ),
+        ({}, {"use_vllm": True}, "not with --use_vllm"),
+        ({}, {"per_device_train_batch_size": 6}, "a process generates 6 completions"),
+    ],
+)
+def test_what_episodes_do_not_go_with(options, training, message):
+    sizes = {"num_generations": 2, "per_device_train_batch_size": 8, "world_size": 1} | training
+    with pytest.raises(SettingError, match=message):
+        check_sizes(TrainerOptions(episodes="semi-online", episode_steps=4, **options), SimpleNamespace(**sizes), 100)
+
+
+def test_nothing_is_handed_on_over_a_step_that_is_missing():
+    assert stretches([(7, 1), (3, 2), (9, 4), (2, 5), (5, 9)]) == [[7, 3], [9, 2], [5]]

@@ -32,6 +32,7 @@ def test_groups_are_told_apart_by_hand(tmp_path, capsys):
     found.note(rows(3, 3), torch.tensor([[float("nan"), 2.0]]), every)  # one verdict ranks nothing
     found.note(rows(2, 2, 1, 1), torch.tensor([[1.0, 1.0], [0.0, 0.5]]), every)  # both taught something once
     found.note(rows(4, 4), torch.tensor([[0.25, 0.25]]), every)
+    found.note(rows(5, 5), torch.tensor([[float("nan"), float("nan")]]), every)  # a judge that did not answer
     found.on_epoch_end(None, Namespace(epoch=1.0), None)
     assert [each["source"] for each in listed(tmp_path, 1)] == ["rows.jsonl:4", "rows.jsonl:3"]  # by reward
     assert "epoch 1: 2 of 4 rows had no signal" in capsys.readouterr().err

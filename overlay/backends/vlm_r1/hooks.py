@@ -151,6 +151,8 @@ def script_arguments(upstream: type) -> type:
             with foreign_script():
                 for part in own:
                     part.__post_init__(self)
+            for name in ("data_file_paths", "image_folders"):  # upstream splits them; --episodes live has none
+                setattr(self, name, getattr(self, name) or "")
 
     return ScriptArguments
 

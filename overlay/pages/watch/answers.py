@@ -31,9 +31,9 @@ class Rank:
         self.newest: dict[str, tuple[int, list[dict[str, Any]]]] = {}
         self.rates: dict[int, Counts] = {}
 
-    def look(self) -> None:
-        """Read on. A step that is before the last one: the run went on from a checkpoint, and what came after that is
-        no part of it any more."""
+    def look(self, thinking: bool) -> None:
+        """Read on; `thinking`: whether prompts ask for it. A step that is before the last one: the run went on from a
+        checkpoint, and what came after that is no part of it any more."""
         fresh: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for line in self.tail.lines()[1]:  # a full file makes room for a new one: what it said still holds
             record = record_of(line)
@@ -52,7 +52,7 @@ class Rank:
             if mode == "train":
                 fresh[step].append(record)
         for step, records in fresh.items():
-            self.rates[step] = added(self.rates.get(step, {}), counted(records))
+            self.rates[step] = added(self.rates.get(step, {}), counted(records, thinking))
 
 
 def record_of(line: bytes) -> dict[str, Any] | None:
@@ -65,11 +65,11 @@ def record_of(line: bytes) -> dict[str, Any] | None:
     return record if whole and isinstance(record["completion"], str) else None
 
 
-def counted(records: list[dict[str, Any]]) -> Counts:
-    """What answers got right, over those whose gold is an action."""
+def counted(records: list[dict[str, Any]], thinking: bool) -> Counts:
+    """What answers got right, over those whose gold is an action; `thinking`: whether it was asked for."""
     scored = [record for record in records if parse_action(record["solution"] or "") is not None]
     texts, golds = ([record[name] for record in scored] for name in ("completion", "solution"))
-    metrics = measure(texts, golds, [screen_of(record) for record in scored])
+    metrics = measure(texts, golds, [screen_of(record) for record in scored], thinking)
     return {name: (metrics[name].value * metrics[name].n, metrics[name].n) for name in RATES}
 
 
@@ -87,15 +87,16 @@ class Answers:
         self.folder = folder / FOLDER
         self.ranks: dict[Path, Rank] = {}
 
-    def look(self) -> None:
-        """Read on, new ranks' files too."""
-        paths = sorted(self.folder.glob("rank*.jsonl"))
+    def look(self, settings: dict[str, Any]) -> None:
+        """Read on, new ranks' files too; those of a start with more processes than the run's `settings` now have are
+        left out."""
+        paths = sorted(self.folder.glob("rank*.jsonl"))[: settings.get("world_size")]
         for path in paths:
             if path not in self.ranks:
                 self.ranks[path] = Rank(path, BACK // len(paths))
-        self.ranks = dict(sorted(self.ranks.items()))
+        self.ranks = {path: self.ranks[path] for path in paths}
         for rank in self.ranks.values():
-            rank.look()
+            rank.look(settings.get("thinking", True))
 
     def newest(self) -> list[dict[str, Any]]:
         """Groups of training's newest step, and those of an evaluation that came after it."""

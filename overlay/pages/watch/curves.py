@@ -34,6 +34,10 @@ PANELS: dict[str, list[tuple[str, str]]] = {
     "sampler and trainer apart (nats a token)": [
         (r"sampler/logp_difference", "mean"), (r"sampler/logp_difference_worst_prompt", "worst prompt"),
     ],
+    "episodes: of rollouts (share)": [(r"episodes/(success|progress|lost)", "{}")],
+    "episodes: steps": [(r"episodes/(steps)", "{}")],
+    "tasks (share)": [(r"(task_success_rate|task_progress)", "{}")],
+    "tasks still right after a step (share)": [(r"task_curve/(\d+)", "step {}")],
     "judge: answers without a verdict (share)": [(r"judge/failure_rate", "failed")],
     "judge: answers": [(r"judge/(asked|cached)", "{}")],
     "dynamic sampling": [(r"dynamic_sampling/(batches|dull_groups)", "{}")],

@@ -58,12 +58,13 @@ class Watched:
 
     def look(self) -> dict[str, Any]:
         """All that the page shows, as JSON holds it."""
+        record = record_of(self.folder)
+        settings = record.get("settings", {})
         self.log.look()
-        self.answers.look()
-        record, groups = record_of(self.folder), self.answers.newest()
+        self.answers.look(settings)
+        groups = self.answers.newest()
         screens = {path: size_or_none(path) for group in groups for path in group["images"]}
         self.images |= screens.keys()
-        settings = record.get("settings", {})
         return {
             "run": self.folder.name,
             "state": self._state(record, settings),
