@@ -31,8 +31,9 @@ def start(request, flags, tmp_path, forks):
     def of(name, log):
         if request.param == "vlm-r1":
             upstream = request.getfixturevalue("upstream")
-            rows = request.getfixturevalue("demo_rows")  # upstream asks for a file; it is not read
-            command, own = stock_command(upstream, ROOT / MODEL, rows, tmp_path / name, **SETTINGS)
+            command, own = stock_command(upstream, ROOT / MODEL, "none", tmp_path / name, **SETTINGS)
+            for flag in ("--data_file_paths", "--image_folders"):  # there are none
+                del command[command.index(flag) : command.index(flag) + 2]
             return forks.start(command, tmp_path / log, 1, variables=own, folder=upstream)
         line = flags(model_name_or_path=ROOT / MODEL, output_dir=tmp_path / name, **SETTINGS)
         more = ["--model_init_kwargs", '{"dtype": "float32"}']
