@@ -204,7 +204,7 @@ eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or
 		$(if $(STYLE),--style "$(STYLE)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") --out "$(or $(OUT),$(RUNS)/eval)" $(ARGS)
 
 .PHONY: play
-play: $(VENV)/.ready ## Let a model play in Chromium: MODEL= or URL= [PAGES=miniwob or phone NAME= STYLE= EPISODES=3 OUT= ARGS=]
+play: $(VENV)/.ready ## Let a model play in Chromium: MODEL= or URL= [PAGES=miniwob, phone or apps NAME= STYLE= EPISODES=3 OUT= ARGS=]
 	$(call either,MODEL,URL)
 	$(PY) -m overlay.play.run $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) \
 		$(if $(STYLE),--style "$(STYLE)") --pages "$(or $(PAGES),miniwob)" --episodes $(or $(EPISODES),3) --out "$(or $(OUT),$(RUNS)/play)" $(ARGS)

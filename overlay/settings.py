@@ -158,7 +158,7 @@ class TrainerOptions:
     )
 
     live_pages: str = field(
-        default="phone", metadata={"help": "Pages of --episodes live: phone, miniwob, or a module of your own."}
+        default="phone", metadata={"help": "Pages of --episodes live: phone, apps, miniwob, or a module of your own."}
     )
     live_tasks: str | None = field(
         default=None, metadata={"help": "Names of their tasks, separated by ':'; by default all but the held-out ones."}

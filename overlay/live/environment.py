@@ -29,7 +29,8 @@ class Environment(Protocol):
         ...
 
     def act(self, action: Action) -> bool:
-        """Do an action, coordinates in screenshot pixels; whether there was something to do."""
+        """Do an action, coordinates in screenshot pixels; whether there was something to do. It is told too when the
+        model says that the task is done or impossible, after which nothing follows: here some judge."""
         ...
 
     def reward(self) -> float | None:

@@ -3,11 +3,12 @@
 from importlib import import_module
 
 from overlay.errors import SettingError
+from overlay.live.apps.environment import PAGES as APPS
 from overlay.live.environment import Pages
 from overlay.live.miniwob.environment import PAGES as MINIWOB
 from overlay.live.phone.environment import PAGES as PHONE
 
-PAGES: dict[str, Pages] = {"miniwob": MINIWOB, "phone": PHONE}
+PAGES: dict[str, Pages] = {"miniwob": MINIWOB, "phone": PHONE, "apps": APPS}
 
 
 def pages_of(name: str) -> Pages:

@@ -10,6 +10,7 @@ from overlay.action.action import described, parse_action
 from overlay.chat import NoAnswer
 from overlay.data.images import encode, scale_of
 from overlay.live.environment import Environment, input_of
+from overlay.metrics.flags import FINAL_TYPES
 from overlay.metrics.rules.step import Screen
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
@@ -88,7 +89,8 @@ def episode(
         kind = action.type if action else "none"
         steps.append({"completion": completion, "action": kind, "cut": answer.cut, "screen": shown})
         history.append(described(completion, action))
-        if action is not None and action.type in ("task_completed", "task_impossible"):
+        if action is not None and action.type in FINAL_TYPES:
+            environment.act(action)
             ended = "said it was done"
             break
         placed = Screen(scale=scale).pixels(action)

@@ -39,6 +39,7 @@ class LiveRollout:
         self.right, self.lost, self.reward = list[bool](), "", 0.0
         self.goal: Goal | None = None
         self.over = True  # until the page is there
+        self.final = False  # it has said that the task is done, or impossible
         self.wanted: Action | None = None  # what the page is still to do
         self.rows: list[Row] = []
         self.history: list[str] = []
@@ -53,6 +54,9 @@ class LiveRollout:
             return
         if seen.goal is not None:
             self.goal, self.over = seen.goal, False
+        if self.final:
+            self._end(seen.reward or 0.0)  # a page that judges by itself has said so before
+            return
         self._keep(seen.screen)
         if seen.reward is not None:
             self._end(seen.reward)
@@ -77,7 +81,7 @@ class LiveRollout:
         self.history.append(described(completion, action))
         self.right.append(False)
         if action is not None and action.type in FINAL_TYPES:
-            self._end(0.0)  # a page that was done has said so by itself
+            self.wanted, self.final = action, True
         else:
             self.wanted = screen_of(self.rows[-1]).pixels(action)
             if self.wanted is None:  # nothing to do: it sees the same screen again

@@ -122,6 +122,22 @@ def test_a_page_judges_what_was_done_in_the_models_own_words(world):
 
 @pytest.mark.integration
 @needs_chromium
+def test_an_apps_judge_hears_the_models_last_word(tmp_path):
+    """Both begin with a task that cannot be done; the one that says so is right."""
+    with closing(Fleet("apps", 1)) as fleet:
+        name = "messages-nobody"
+        rows = Dataset.from_dict({"task": [name], "seed": [0], "source": [f"apps/{name}-0"]})
+        style = PromptStyle(load_template("en"), "en", space=Space("norm1000"))
+        pages = LivePages(rows, style, 2, fleet, tmp_path / "screens")
+        texts = [answer("task_impossible", "", "no such name"), answer("task_completed", "", "done")]
+        played = episodes_of(pages, 2).play([dict(rows[0])] * 4, lambda due: ([[1]] * len(due), texts))
+    assert [row["page_reward"] for row in played.rows] == [1, 0, 1, 0]
+    assert played.reached == [True, True, False, False]
+    assert [rollout.done() for rollout in played.rollouts] == [1, 0]
+
+
+@pytest.mark.integration
+@needs_chromium
 def test_a_dead_browser_costs_its_rollouts_and_no_more(world, capsys):
     """The second rollout's browser is killed after the first step; the next batch has it again."""
     seed = seed_of(["click", "type"])
@@ -154,7 +170,7 @@ def test_a_dead_browser_costs_its_rollouts_and_no_more(world, capsys):
 @pytest.mark.parametrize(
     ("changed", "rewards", "message"),
     [
-        ({"live_pages": "web"}, ["page"], "--live_pages web: unknown (known: miniwob, phone, or a module"),
+        ({"live_pages": "web"}, ["page"], "--live_pages web: unknown (known: miniwob, phone, apps, or a module"),
         ({"live_tasks": "form:nothing"}, ["page"], "--live_tasks nothing: unknown"),
         ({}, ["accuracy", "format"], "with --episodes live the page judges"),
         ({"episode_steps": 3}, ["page"], "a process generates 8 completions at a time"),
