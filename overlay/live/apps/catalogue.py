@@ -4,17 +4,23 @@ import random
 from dataclasses import dataclass
 from types import ModuleType
 
-from overlay.live.apps import alarm, messages, settings
+from overlay.live.apps import alarm, calendar, files, form, maps, messages, notes, settings, shop, video
 from overlay.live.apps.tasks import LANGUAGES, Draw, State, Task, Template
 
-APPS: dict[str, ModuleType] = {"messages": messages, "settings": settings, "alarm": alarm}
+APPS: dict[str, ModuleType] = {
+    "messages": messages, "settings": settings, "shop": shop, "map": maps, "video": video, "alarm": alarm, "form": form,
+    "files": files, "notes": notes, "calendar": calendar,
+}  # fmt: skip
 TASKS: dict[str, tuple[str, Template]] = {
     f"{app}-{template.__name__.replace('_', '-')}": (app, template)
     for app, module in APPS.items()
     for template in module.TEMPLATES
 }
-HELD_OUT_APPS: tuple[str, ...] = ()
-HELD_OUT_TEMPLATES = ("messages-pass-on", "settings-private", "settings-no-tone", "alarm-all-off")
+HELD_OUT_APPS = ("notes", "calendar")
+HELD_OUT_TEMPLATES = (
+    "messages-pass-on", "settings-private", "settings-no-tone", "alarm-all-off", "shop-add-cheaper", "map-nearest",
+    "video-comment", "form-correct", "files-delete-largest",
+)  # fmt: skip
 HELD_OUT = tuple(name for name, (app, _) in TASKS.items() if app in HELD_OUT_APPS or name in HELD_OUT_TEMPLATES)
 
 

@@ -95,7 +95,7 @@ def changed(start: State, wants: State) -> State:
         if isinstance(value, More):
             at[key].append(copy.deepcopy(value.value))
         elif value is not GONE:
-            at[key] = value
+            at[key] = copy.deepcopy(value)
     for path in sorted((p for p, value in wants.items() if value is GONE), key=_order, reverse=True):
         at, key = _at(state, path)
         del at[key]
