@@ -13,7 +13,7 @@ from overlay.live.apps.environment import open_apps, oracle
 from overlay.live.apps.tasks import changed, judge
 from overlay.live.kinds import pages_of
 from overlay.live.phone.environment import SCALE
-from overlay.live.phone.screen import HEIGHT, WIDTH
+from overlay.live.phone.screen import HEIGHT
 from overlay.play.episode import episode
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
@@ -149,13 +149,19 @@ def test_play_takes_a_models_last_word_to_the_judge(name, answer, apps, tmp_path
     assert (one["success"], one["ended"], one["steps"][-1]["action"]) == (True, "said it was done", answer)
 
 
-def at_random(apps, rng, name, seed):
-    """Taps anywhere, holds, swipes, goes back, and says at some time that it is done or cannot be."""
+MIDDLES = """[...document.querySelectorAll('.tap')].map(e => e.getBoundingClientRect())
+    .map(box => [(box.left + box.right) / 2, (box.top + box.bottom) / 2])"""
+
+
+def at_random(apps, rng, name, seed, most=2):
+    """Touches elements, swipes, types, goes back, and says at some time that it is done or cannot be; `most`: actions
+    beyond the oracle's."""
     goal = apps.reset(name, seed)
-    for _ in range(len(goal.plan) + 2):
-        kind = rng.choice(["click"] * 8 + ["long_click", "swipe", "back", DONE, IMPOSSIBLE])
-        x, y = rng.randrange(WIDTH * SCALE), rng.randrange(HEIGHT * SCALE)
-        apps.act(Action(kind, f"{x},{y},{x},{rng.randrange(HEIGHT * SCALE)}" if kind == "swipe" else f"{x},{y}"))
+    for _ in range(len(goal.plan) + most):
+        kind = rng.choice(["click"] * 8 + ["long_click", "swipe", "type", "back"] + [DONE, IMPOSSIBLE] * (most == 2))
+        x, y = (round(value * SCALE) for value in rng.choice(apps.page.evaluate(MIDDLES)))
+        swiped = f"{x},{y},{x},{rng.randrange(HEIGHT * SCALE)}"
+        apps.act(Action(kind, {"swipe": swiped, "type": rng.choice(['"<b>|:', "7", "x y"])}.get(kind, f"{x},{y}")))
         if apps.reward() is not None:
             break
     return apps.reward() or 0
@@ -173,3 +179,13 @@ def test_the_oracle_does_many_seeds_and_chance_does_not(apps):
     print("at random:", rates[0], "and, where nothing can be done,", rates[1])
     assert statistics.mean(possible) < 0.02
     assert statistics.mean(impossible) < 0.5
+
+
+@needs_chromium
+@pytest.mark.long
+@pytest.mark.parametrize("app", APPS)
+def test_whatever_is_touched_the_page_does_not_fail(app, apps):
+    rng = random.Random(app)
+    for seed in range(2):
+        at_random(apps, rng, next(name for name in TASKS if TASKS[name][0] == app), seed, most=200)  # raises
+        assert apps.state() != apps.drawn.start
