@@ -37,7 +37,7 @@ help: ## Show this help
 	@awk -v words="$(if $(filter zh%,$(or $(LC_ALL),$(LC_MESSAGES),$(LANG))),run_scripts/zh.tsv)" -f tools/help.awk $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV)/.ready ## Main job end to end on MiniWoB++ steps: rows, GRPO, held-out score, page (BACKEND=trl or vlm-r1)
+demo: $(VENV)/.ready ## Main job end to end on steps of our own pages: rows, GRPO, held-out score, page (BACKEND=trl or vlm-r1)
 	$(PY) -m overlay.demo.run --out $(RUNS)/demo$(if $(BACKEND),-$(BACKEND)) $(if $(BACKEND),--backend $(BACKEND))
 
 .PHONY: look

@@ -110,6 +110,7 @@ def test_the_demo_goes_on_by_seed(tmp_path, monkeypatch, capsys):
     assert demo.done(folder)["steps"] == 5
     demo.train(tmp_path, 0, 6, "trl")
     assert not (folder / "mark").exists()
+    assert "seed-0 is made anew (steps 5 there, 6 now)" in capsys.readouterr().err
     monkeypatch.setitem(demo.PROGRAMS, "trl", ["-c", "raise SystemExit(3)"])
     with pytest.raises(RunStopped, match="seed 1 ended with status 3"):
         demo.train(tmp_path, 1, 5, "trl")
@@ -121,11 +122,12 @@ def test_the_demo_goes_on_by_seed(tmp_path, monkeypatch, capsys):
 
 def test_the_demo_says_what_is_kept(tmp_path, monkeypatch, capsys):
     def train(out, seed, steps, backend):
-        if seed == 1:
+        if seed == 2:
             raise KeyboardInterrupt
         folder = out / f"seed-{seed}"
         folder.mkdir()
-        (folder / demo.MADE).write_text(json.dumps({"steps": steps}))
+        made = demo.making(steps, backend) | ({"steps": 1} if seed else {})
+        (folder / demo.MADE).write_text(json.dumps(made))
         return folder
 
     class Scorer:

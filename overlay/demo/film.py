@@ -25,6 +25,7 @@ from overlay.errors import Arguments, SettingError, command
 from overlay.live import chromium
 from overlay.live.phone.environment import PAGES
 from overlay.live.phone.screen import WIDTH
+from overlay.model.folder import check_model
 from overlay.model.processor import load_processor
 from overlay.pages.drawing import COLOURS
 from overlay.play.episode import episode
@@ -104,6 +105,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     chromium.check()
+    if args.out.suffix != ".gif" or not args.out.absolute().parent.is_dir():
+        raise SettingError(f"--out {args.out}: give a .gif in a folder that is there")
+    for folder in (args.before, args.after):
+        check_model(str(folder), trusted=False)
     if (style := read_style(args.before)) is None:
         raise SettingError(f"--before {args.before}: no prompt_style.json there")
     both = played([Local(args.before), Local(args.after)], args.task, style)

@@ -15,6 +15,7 @@ from overlay.checks import writable_folder
 from overlay.demo.score import MODEL, Scored, Scorer, rows_of, without_a_model
 from overlay.errors import Arguments, SettingError, command
 from overlay.metrics.flags import RULE, Metric
+from overlay.model.folder import check_model
 from overlay.prompt.style_file import read_style
 
 SHOWN = ("format_rate", "action_type_accuracy", "grounding_accuracy", "step_success_rate", "mean_reward")
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/look"))
     parser.add_argument("--model", type=Path, default=MODEL)
     args = parser.parse_args(argv)
+    check_model(str(args.model), trusted=False)
     if (style := read_style(args.model)) is None:
         raise SettingError(f"--model {args.model}: no prompt_style.json there; make demo-model makes such a folder")
     writable_folder(args.out)

@@ -65,11 +65,14 @@ def training(
 def train(out: Path, seed: int, steps: int, backend: str) -> Path:
     """One GRPO run through the trainer's command line; returns its output folder. A run that is there already, of the
     same steps, backend and commit, is taken as it is."""
-    folder = out / f"seed-{seed}"
-    made = {"steps": steps, "backend": backend, "commit": commit(ROOT)}
+    folder, made = out / f"seed-{seed}", making(steps, backend)
     if made["commit"].isalnum() and done(folder) == made:
         print(f"GRPO, seed {seed}: {folder} is there already", file=sys.stderr)
         return folder
+    if (before := done(folder)) is not None:
+        other = {name: value for name, value in made.items() if before.get(name) != value or not str(value).isalnum()}
+        told = ", ".join(f"{name} {before.get(name)} there, {value} now" for name, value in other.items())
+        print(f"GRPO, seed {seed}: {folder} is made anew ({told})", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
     about = {"seed": seed, "max_steps": steps, "save_steps": steps}
     line, environment = training(backend, out / "train.jsonl", TASKS / "train", folder, **about)
@@ -78,6 +81,11 @@ def train(out: Path, seed: int, steps: int, backend: str) -> Path:
         raise RunStopped(f"training with seed {seed} ended with status {status}; its reason stands above")
     (folder / MADE).write_text(json.dumps(made) + "\n", encoding="utf-8")  # last: the run is whole
     return folder
+
+
+def making(steps: int, backend: str) -> dict[str, Any]:
+    """What a run of now is made of."""
+    return {"steps": steps, "backend": backend, "commit": commit(ROOT)}
 
 
 def done(folder: Path) -> dict[str, Any] | None:
@@ -120,7 +128,8 @@ def main(argv: list[str] | None = None) -> int:
             folder = train(args.out, seed, args.steps, args.backend)
             seeds.append({"seed": seed, "after": scorer.scored(folder, f"seed {seed}"), "curve": reward_curve(folder)})
     except KeyboardInterrupt as stop:
-        whole = sum(done(args.out / f"seed-{seed}") is not None for seed in range(args.seeds))
+        made = making(args.steps, args.backend)
+        whole = sum(done(args.out / f"seed-{seed}") == made for seed in range(args.seeds))
         raise Stopped(f"stopped; {whole} of {args.seeds} seeds are trained: start again to go on") from stop
     after = [run["after"] for run in seeds]
     rises = {

@@ -5,8 +5,8 @@
 
 A sample is right by step success (`--rule`). Samples are kept one by one in `OUT/answers.jsonl`: stopped at any moment,
 the same command asks for the rest only, and with a larger `--samples` for the further ones. `OUT/<data file>` has the
-column `difficulty` (1: always right), for `--difficulty` and `--curriculum` of training; `OUT/difficulty.html` shows
-how it is spread. The status is 3 when some samples have no answer: start again to ask them.
+column `difficulty` (1: always right), for `--difficulty` and `--curriculum_epochs` of training; `OUT/difficulty.html`
+shows how it is spread. The status is 3 when some samples have no answer: start again to ask them.
 """
 
 import argparse

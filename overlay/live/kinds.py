@@ -15,9 +15,15 @@ def pages_of(name: str) -> Pages:
     """The pages of a kind, or those of a module (a name with a dot), which is imported. SettingError for others."""
     if name in PAGES:
         return PAGES[name]
-    if "." not in name:
-        raise SettingError(f"--live_pages {name}: unknown (known: {', '.join(PAGES)}, or a module that has PAGES)")
+    if not all(part.isidentifier() for part in name.split(".")) or "." not in name:
+        raise SettingError(
+            f"--live_pages {name}: unknown (known: {', '.join(PAGES)}, or a package's module, my.module, that "
+            "has PAGES)"
+        )
     try:
-        return import_module(name).PAGES
-    except (ImportError, AttributeError) as error:
-        raise SettingError(f"--live_pages {name}: {error}") from error
+        found = import_module(name).PAGES
+    except Exception as error:  # whatever a module of the user does when it is imported
+        raise SettingError(f"--live_pages {name}: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Pages) or isinstance(found.tasks, str):
+        raise SettingError(f"--live_pages {name}: PAGES is no overlay.live.environment.Pages with a tuple of tasks")
+    return found

@@ -37,7 +37,7 @@ def style_of_run(args: Any, model: str, question_template: str | None = None, sa
         style = PromptStyle(None, language, args.images_first, space=space, thinking=thinking)
     before = read_style(Path(model)) if says and Path(model).is_dir() else None
     for line in contradictions(before, style) if before else ():
-        print(f"{model} was trained with {line}", file=sys.stderr)
+        print(f"{model} was trained with {line}: say so with that flag, or it has to learn the other", file=sys.stderr)
     return style
 
 

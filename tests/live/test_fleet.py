@@ -91,3 +91,21 @@ def test_an_environment_of_ones_own():
     for name, message in (("web", "unknown"), ("no.such", "No module"), ("tests.live.test_phone", "PAGES")):
         with pytest.raises(SettingError, match=message):
             pages_of(name)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise ValueError('no luck')", "ValueError: no luck"),
+        ("PAGES = (", "SyntaxError"),
+        ("PAGES = {'tasks': ()}", "no overlay.live.environment.Pages"),
+        ("from overlay.live.environment import Pages\nPAGES = Pages(('one'), (), None, None)", "a tuple of tasks"),
+    ],
+)
+def test_a_module_that_is_at_fault_is_one_line(source, message, tmp_path, monkeypatch):
+    folder = tmp_path / f"pages_{abs(hash(source))}"
+    folder.mkdir()
+    (folder / "own.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SettingError, match=message):
+        pages_of(f"{folder.name}.own")

@@ -162,7 +162,7 @@ def test_a_server_that_is_killed_or_hangs_in_the_middle_of_a_step(vllm_model, ru
         with pytest.raises(RunStopped, match=r"gave no answer in 20 s \(--vllm_request_timeout\)\. ") as late:
             run(url, **own)
         os.killpg(process.pid, signal.SIGCONT)
-    assert len(seen) == 2  # it went on with what was generated, and then hung
+    assert len(seen) >= 2  # it went on with what was generated, and then hung
     assert kept(late, tmp_path) >= kept(gone, tmp_path)
 
 
