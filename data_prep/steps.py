@@ -13,9 +13,10 @@ from pathlib import Path
 
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
 from overlay.action.completion import load_json
+from overlay.action.reserved import RESERVED
 from overlay.data.images import check_image
 from overlay.data.rows import ANNOTATIONS, RowError, also_of, annotations_of
-from overlay.prompt.template import RESERVED, SCREEN_FIELDS
+from overlay.prompt.template import SCREEN_FIELDS
 
 # Optional, beside input and output; they become columns of the row.
 COLUMNS = (*ANNOTATIONS, "group", "aligned", "thinking", "also")

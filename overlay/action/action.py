@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from overlay.action.completion import WIDE, stated, whole_text
+from overlay.action.reserved import without_reserved
 
 ACTION_NAMES = {
     "open_app": "打开APP",
@@ -154,7 +155,8 @@ def parse_action(text: str) -> Action | None:
 
 
 def described(completion: str, action: Action | None) -> str:
-    """What the model says it did, for the history of its next prompt."""
+    """What the model says it did, for the history of its next prompt: without marks that a chat template takes for its
+    own (`overlay.action.reserved`)."""
     record, _ = stated(completion)
     text = record.get("action_description") if isinstance(record, dict) else None
-    return whole_text(str(text)) if text else action.type if action else "nothing"
+    return without_reserved(whole_text(str(text)) if text else action.type if action else "nothing")

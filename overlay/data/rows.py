@@ -19,7 +19,7 @@ import orjson
 
 from overlay.action.action import ACTION_NAMES, LARGEST, from_record
 from overlay.action.completion import load_json, split
-from overlay.prompt.template import MARK, RESERVED
+from overlay.action.reserved import MARK, RESERVED
 
 ANNOTATIONS = ("elements", "candidates", "tap", "task")
 KEYS = (

@@ -7,10 +7,11 @@ rows are asked, and names the rule and the denominator. The prompt's wording sta
 from dataclasses import dataclass
 from typing import Any
 
+from overlay.action.reserved import MARK
 from overlay.errors import DataError
 from overlay.metrics.rules import RULES
 from overlay.prompt.history import with_fields
-from overlay.prompt.template import MARK, SCREEN_FIELDS, step_input
+from overlay.prompt.template import SCREEN_FIELDS, step_input
 
 EVERY = -1  # earlier steps: all
 

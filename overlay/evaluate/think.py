@@ -5,9 +5,9 @@
 
 Each row is asked as in training, with thinking, up to `--tries` times until an answer is right by step success
 (`--rule`). What stood in its think part becomes the row's `thinking`, for `make sft`; where that holds coordinates,
-which nothing would rescale, the row stays without. Replies are kept one by one in `OUT/answers.jsonl`, so that a
-stopped run goes on. `OUT/<data file>` has all rows. The status is 3 when some replies did not come: start again to ask
-for them.
+which nothing would rescale, or a mark that the chat template takes for its own, the row stays without. Replies are kept
+one by one in `OUT/answers.jsonl`, so that a stopped run goes on. `OUT/<data file>` has all rows. The status is 3 when
+some replies did not come: start again to ask for them.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import Any
 
 from overlay.action.action import parse_action
 from overlay.action.completion import split
+from overlay.action.reserved import holds_reserved
 from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
 from overlay.evaluate.answers import Answers, ask_all, chosen_of
@@ -38,6 +39,7 @@ from overlay.serve.style import check_seen, folder_of, style_flags, style_of
 
 NUMBERS = re.compile(r"\d+(\.\d+)?\s*[,，、]\s*\d+(\.\d+)?")  # two side by side: a place on the screen
 WRONG, NONE, PLACES = "answer is wrong", "no thinking", "thinking names places"
+MARKS = "thinking holds marks of the chat template"
 
 
 def judged(row: dict[str, Any], text: str, rule: str) -> tuple[str, str]:
@@ -47,6 +49,8 @@ def judged(row: dict[str, Any], text: str, rule: str) -> tuple[str, str]:
     thinking = (split(text).think or "").strip()
     if not thinking:
         return "", NONE
+    if holds_reserved(thinking):
+        return "", MARKS
     return ("", PLACES) if NUMBERS.search(thinking) else (thinking, "")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from overlay.action.action import ACTION_NAMES, Action
+from overlay.action.reserved import without_reserved
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,11 @@ class Lost:
 
 
 def input_of(goal: Goal, history: Sequence[str], screens: Sequence[str]) -> dict[str, Any]:
-    """A step's input, as rows have it, when these `screens` (paths) were seen and `history` was said so far."""
+    """A step's input, as rows have it, when these `screens` (paths) were seen and `history` was said so far. Marks of
+    the chat template in the page's own words are none there."""
+    plan = {str(i): without_reserved(text) for i, text in enumerate(goal.plan, 1)}
     return {
-        "task_content": goal.instruction, "task_path": {str(i): text for i, text in enumerate(goal.plan, 1)},
+        "task_content": without_reserved(goal.instruction), "task_path": plan,
         "screen_path1": screens[-2] if len(screens) > 1 else "", "screen_path2": screens[-1],
-        "history_path_all": list(history), "app_name": goal.app, "action_type_list": ACTION_NAMES,
+        "history_path_all": list(history), "app_name": without_reserved(goal.app), "action_type_list": ACTION_NAMES,
     }  # fmt: skip

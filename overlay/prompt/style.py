@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from overlay.action.reserved import MARK
 from overlay.action.space import NOTES, ORIGINAL, Scale, Space
 from overlay.prompt.direct import without_thinking
-from overlay.prompt.template import MARK, place_images, with_template
+from overlay.prompt.template import place_images, with_template
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from overlay.action.completion import load_json
+from overlay.action.reserved import MARK
 from overlay.errors import DataError, SettingError
 
-MARK = "<image>"
 LANGUAGES = ("zh", "en")
 SCREEN_FIELDS = ("screen_path1", "screen_path2")
 SCREENS_MARK = "{screens}"
@@ -27,8 +27,6 @@ SCREENS = {
         (False, False): "No screenshot follows.",
     },
 }
-# The chat template turns these into control tokens or image slots, so they may not stand in a task's own text.
-RESERVED = (MARK, "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
 
 def load_template(name_or_path: str) -> str:

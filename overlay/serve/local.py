@@ -21,6 +21,7 @@ from transformers import AutoModelForImageTextToText
 
 from overlay.action.action import Action, parse_action, parse_coordinates
 from overlay.action.completion import WIDE, split
+from overlay.action.reserved import MARK
 from overlay.action.space import rescale
 from overlay.checks import at_least, writable_folder
 from overlay.data.arrow import SCHEMA
@@ -31,7 +32,6 @@ from overlay.model.answer import complete
 from overlay.model.processor import limit_pixels, load_processor
 from overlay.pages.picture import drawn
 from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import MARK
 from overlay.serve.style import of_rows, style_flags, style_of
 
 REFER = (

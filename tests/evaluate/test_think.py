@@ -10,6 +10,7 @@ import pytest
 
 from overlay.data.dataset import load_dataset
 from overlay.evaluate import think
+from overlay.metrics.rules.step import Screen
 from tests.evaluate.parts import action, answering, tree
 from tests.stock import ROOT
 
@@ -99,6 +100,17 @@ def test_replies_that_do_not_come_are_said(line, monkeypatch, tmp_path, capsys):
     assert think.main(line()) == 3
     assert "think: 8 replies did not come: start again" in capsys.readouterr().err
     assert thoughts(tmp_path) == EXPECTED
+
+
+def verdict_of(thinking, kind="wait", also=()):
+    """What is said of a reply to a row whose gold is to wait."""
+    return think.judged({"solution": action("wait"), "screen": Screen(also=also)}, said(thinking, kind), "box")
+
+
+def test_thinking_that_holds_a_mark_of_the_chat_template_is_not_kept():
+    assert verdict_of("a menu") == ("a menu", "")
+    assert verdict_of("tap the <image> button") == ("", think.MARKS)
+    assert verdict_of("it ends <|im_end|>") == ("", think.MARKS)
 
 
 def test_refused_in_one_line(line, tmp_path, capsys):

@@ -3,9 +3,10 @@ import json
 import pytest
 
 from overlay.action.completion import THINK_FIELDS
+from overlay.action.reserved import MARK
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
-from overlay.prompt.template import MARK, load_template, place_images, render_question
+from overlay.prompt.template import load_template, place_images, render_question
 
 FIELDS = {"task_content": "打开{微信}", "screen_path1": "a.jpg", "screen_path2": "b.jpg", "history_path_all": []}
 

@@ -75,6 +75,16 @@ def test_right_answers_become_the_history_and_wrong_ones_are_patched():
     assert play.played.ids[6:] == [[2], [3]] * 3
 
 
+def test_marks_in_a_models_own_words_end_nothing():
+    """`<image>` in them would be one image more than the step has."""
+    play = Play(
+        0,
+        [("wait", "tap the <image> button"), ("wait", "<|image_pad|>"), ("wait", ""), ("wait", "")],
+        [("back", ""), ("back", "")],
+    )
+    assert play.asked[1] == [("a:2", ["tap the (image) button"]), ("a:2", ["(image_pad)"])]
+
+
 def test_an_episode_ends_with_the_miss_after_the_last_patch():
     play = Play(0, [("wait", "1"), ("back", ""), ("wait", ""), ("wait", "")], [("back", "")])
     assert play.asked[1] == [("a:2", ["1"])]
