@@ -43,8 +43,10 @@ MARKS = "thinking holds marks of the chat template"
 
 
 def judged(row: dict[str, Any], text: str, rule: str) -> tuple[str, str]:
-    """(thinking of a completion that may be kept, empty for none; why not)."""
-    if not succeeds(parse_action(text), gold_action(row["solution"]), row["screen"], rule):
+    """(thinking of a completion that may be kept, empty for none; why not). Further right actions do not do: `make sft`
+    trains on the gold action, to which the thinking has to lead."""
+    screen = replace(row["screen"], also=())
+    if not succeeds(parse_action(text), gold_action(row["solution"]), screen, rule):
         return "", WRONG
     thinking = (split(text).think or "").strip()
     if not thinking:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from overlay.action.action import Action
 from overlay.data.dataset import load_dataset
 from overlay.evaluate import think
 from overlay.metrics.rules.step import Screen
@@ -111,6 +112,11 @@ def test_thinking_that_holds_a_mark_of_the_chat_template_is_not_kept():
     assert verdict_of("a menu") == ("a menu", "")
     assert verdict_of("tap the <image> button") == ("", think.MARKS)
     assert verdict_of("it ends <|im_end|>") == ("", think.MARKS)
+
+
+def test_a_further_right_action_is_not_what_is_imitated():
+    assert verdict_of("back it is", "back", (Action("back"),)) == ("", think.WRONG)
+    assert verdict_of("a menu", also=(Action("back"),)) == ("a menu", "")
 
 
 def test_refused_in_one_line(line, tmp_path, capsys):
