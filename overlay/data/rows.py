@@ -155,10 +155,12 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
     if not isinstance(row, dict):
         raise RowError("not a JSON object")
     images = _images(row)
-    problem = _turn(row, 0, "human")
-    for mark in RESERVED:
-        if mark != MARK and mark in problem:
-            raise RowError(f"the question holds {mark}, which the chat template takes for its own")
+    problem, answer = _turn(row, 0, "human"), _turn(row, 1, "gpt")
+    thinking = _text(row, "thinking", "") or split(answer).think or ""
+    for what, text in (("the question", problem), ("the gold answer", answer), ("'thinking'", thinking)):
+        for mark in RESERVED:
+            if mark != MARK and mark in text:
+                raise RowError(f"{what} holds {mark}, which the chat template takes for its own")
     marks = problem.count(MARK)
     if marks == 0 and images:
         problem = MARK * len(images) + problem
@@ -168,12 +170,12 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         "id": str(row.get("id", "")),
         "image": images,
         "problem": problem,
-        "solution": _gold(_turn(row, 1, "gpt").replace("<answer>", "").replace("</answer>", "").strip()),
+        "solution": _gold(answer.replace("<answer>", "").replace("</answer>", "").strip()),
         "also": also_of(row),
         "accu_reward_method": _text(row, "accu_reward_method", method),
         **annotations_of(row),
         "group": _text(row, "group", ""),
-        "thinking": _text(row, "thinking", "") or split(_turn(row, 1, "gpt")).think or "",
+        "thinking": thinking,
         "difficulty": _difficulty(row),
         "aligned": row.get("aligned") is not False,
     }

@@ -37,7 +37,15 @@ from overlay.serve.client import Client, asking, check_asking, settings_of
 from overlay.serve.server import check_model, server_of
 from overlay.serve.style import check_seen, folder_of, style_flags, style_of
 
-NUMBERS = re.compile(r"\d+(\.\d+)?\s*[,，、]\s*\d+(\.\d+)?")  # two side by side: a place on the screen
+NUMBER = r"\d+(?:\.\d+)?"
+WHOLE = r"(?!\d{1,3}(?:,\d{3})+(?!\d))"  # no thousands, 12,345
+PLACE = re.compile(  # on a screen: a named axis, two numbers in brackets or after a gesture, two side by side
+    rf"\b[xy]\d?\s*[=:：]\s*{NUMBER}|坐标\D{{0,3}}{NUMBER}"
+    rf"|[\[(（<]\s*{WHOLE}{NUMBER}\s*[,，、;；×x\s]\s*{NUMBER}"
+    rf"|(?:\b(?:at|tap|click|press|hold)|点击|点按|长按|位置)\s*{NUMBER}\s*[,，]\s*{NUMBER}"
+    rf"|(?<!\d){WHOLE}{NUMBER}\s*[,，、;；]\s*{NUMBER}(?![\d.]|\s*[A-Za-z年月日号])",
+    re.IGNORECASE,
+)
 WRONG, NONE, PLACES = "answer is wrong", "no thinking", "thinking names places"
 MARKS = "thinking holds marks of the chat template"
 
@@ -53,7 +61,7 @@ def judged(row: dict[str, Any], text: str, rule: str) -> tuple[str, str]:
         return "", NONE
     if holds_reserved(thinking):
         return "", MARKS
-    return ("", PLACES) if NUMBERS.search(thinking) else (thinking, "")
+    return ("", PLACES) if PLACE.search(thinking) else (thinking, "")
 
 
 def kept(row: dict[str, Any], answers: Answers, tries: int, rule: str) -> tuple[str, str]:

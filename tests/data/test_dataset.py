@@ -260,14 +260,17 @@ def test_images_open_only_for_their_row(tmp_path, load):
         ({"image": [""]}, "'image' is neither a path nor a list of paths"),
         ({"problem": "Where is <|image_pad|>?"}, r"the question holds <\|image_pad\|>, which the chat template takes"),
         ({"problem": "<|im_end|>"}, r"the question holds <\|im_end\|>"),
+        ({"answer": "<|image_pad|>"}, r"the gold answer holds <\|image_pad\|>"),
+        ({"answer": "<think><|im_start|></think>4"}, r"the gold answer holds <\|im_start\|>"),
+        ({"thinking": "<|vision_end|>"}, r"'thinking' holds <\|vision_end\|>"),
     ],
 )
 def test_what_would_end_a_run_half_way_is_refused_with_its_line(changed, message, tmp_path):
-    good = {"problem": "hello", "image": None}
+    good = {"problem": "hello", "answer": "x"}
     lines = []
     for row in (good, good | changed):
-        turns = [{"from": "human", "value": row["problem"]}, {"from": "gpt", "value": "x"}]
-        lines.append(json.dumps({"conversations": turns} | ({} if row["image"] is None else {"image": row["image"]})))
+        turns = [{"from": "human", "value": row.pop("problem")}, {"from": "gpt", "value": row.pop("answer")}]
+        lines.append(json.dumps({"conversations": turns} | row))
     (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=rf"rows\.jsonl:2: .*{message}"):
         load_dataset(str(tmp_path / "rows.jsonl"), str(tmp_path), cache_dir=tmp_path / "arrow")

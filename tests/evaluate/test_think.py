@@ -127,3 +127,19 @@ def test_refused_in_one_line(line, tmp_path, capsys):
     assert "rows.jsonl: no row is without thinking" in capsys.readouterr().err
     assert think.main([*flags, "--tries", "0"]) == 2
     assert "--tries 0: a number of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [
+    "x=120, y=340", "横坐标120，纵坐标340", "[120 340]", "(120; 340)", "at 120, 340", "点击 120，340", "box 1,2,3,4",
+    "tap 120,340", "(0.52,0.31)", "X: 12",
+])  # fmt: skip
+def test_a_place_is_found(text):
+    assert think.PLACE.search(f"so {text} it is")
+
+
+@pytest.mark.parametrize("text", [
+    "1,000 items", "on 3, 4 May", "12,345,678 users", "step 2 of 5", "3、4月", "(1,000 items)", "at 10:30",
+    "iPhone 15, iOS",
+])  # fmt: skip
+def test_other_numbers_are_none(text):
+    assert not think.PLACE.search(f"so {text} it is")
