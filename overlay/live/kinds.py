@@ -16,10 +16,8 @@ def pages_of(name: str) -> Pages:
     if name in PAGES:
         return PAGES[name]
     if not all(part.isidentifier() for part in name.split(".")) or "." not in name:
-        raise SettingError(
-            f"--live_pages {name}: unknown (known: {', '.join(PAGES)}, or a package's module, my.module, that "
-            "has PAGES)"
-        )
+        known = ", ".join(PAGES)
+        raise SettingError(f"--live_pages {name}: unknown (known: {known}, or a module in a package that has PAGES)")
     try:
         found = import_module(name).PAGES
     except Exception as error:  # whatever a module of the user does when it is imported

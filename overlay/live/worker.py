@@ -63,7 +63,11 @@ def main(descriptor: int, kind: str) -> None:
                 commands = connection.recv()
             except EOFError:
                 return
-            connection.send([worker.do(*command) for command in commands])
+            seen = [worker.do(*command) for command in commands]
+            try:
+                connection.send(seen)
+            except OSError:  # nobody waits any more
+                return
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from overlay.data.images import open_images
 from overlay.errors import RunStopped
 from overlay.training.returns import Steps, returns
 
+IN_VAIN = 3  # batches without a rollout that was not lost, after which a run ends
 Row = dict[str, Any]  # as the trainers take them, see `overlay.data.examples.as_rows`
 Ask = Callable[[list[Row]], tuple[list[list[int]], list[str]]]  # rows → completions as ids and as text
 
@@ -85,6 +86,7 @@ class Episodes:
     def __init__(self, world: World, options: Any, generations: int, gather: Callable):
         self.world, self.options, self.gather = world, options, gather
         self.slots, self.generations = options.episode_steps, generations
+        self.in_vain = 0  # batches, one after the other, of which nothing is left
 
     def batch(
         self, trainer: Any, rows: list[Row], generate: Callable[..., dict[str, Any]], *model: Any
@@ -180,6 +182,9 @@ class Episodes:
             [math.nan] * 3 if one.lost else [len(one.right), one.done(), one.done() == 1] for one in played.rollouts
         ])  # fmt: skip
         known = self.gather(local.float())
+        self.in_vain = self.in_vain + 1 if known[:, 0].isnan().all() else 0
+        if self.in_vain == IN_VAIN:
+            raise RunStopped(f"all rollouts of {IN_VAIN} batches were lost: {max(lost) or 'on another process'}")
         means = [*known.nanmean(0).nan_to_num().tolist(), known[:, 0].isnan().float().mean().item()]
         named = dict(zip(("steps", "progress", "success", "lost"), means, strict=True))
         return {f"episodes/{name}": value for name, value in named.items()} | {

@@ -14,7 +14,7 @@ from datasets import Dataset
 
 from overlay.action.action import BOX_TYPES
 from overlay.action.space import Space
-from overlay.errors import SettingError
+from overlay.errors import RunStopped, SettingError
 from overlay.live.fleet import Fleet
 from overlay.live.phone.environment import SCALE
 from overlay.live.phone.screen import UNIT
@@ -24,7 +24,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template, step_input
 from overlay.rewards.page import page_reward
 from overlay.settings import TrainerOptions
-from overlay.training.episodes import Episodes
+from overlay.training.episodes import Episodes, Played
 from overlay.training.live import LivePages, live_pages
 from tests.conftest import needs_chromium
 from tests.live.test_fleet import browsers
@@ -165,6 +165,23 @@ def test_a_dead_browser_costs_its_rollouts_and_no_more(world, capsys):
     turn.append(0)  # nobody is killed any more
     again = episodes.play([dict(pages.seeds[0])] * 4, lambda rows: ([[1]] * len(rows), ["?"] * len(rows)))
     assert all(again.reached)
+
+
+def test_a_run_of_which_nothing_is_left_ends():
+    lost = [SimpleNamespace(lost=why, right=[], done=lambda: 0.0) for why in ("E: no", "")]
+    worth, episodes = torch.full((4,), math.nan), episodes_of(SimpleNamespace(handed_on=None), 1)
+
+    def batch(*rollouts):
+        slots = [True] * len(rollouts), [False] * len(rollouts)
+        rows = [{"source": "a"}] * len(rollouts)
+        episodes.advantages(Played(rows, [], *slots, list(rollouts)), worth[: len(rollouts)], worth[: len(rollouts)])
+
+    batch(lost[0], lost[0])
+    batch(lost[0], lost[1])  # one is left
+    batch(lost[0], lost[0])
+    batch(lost[0], lost[0])
+    with pytest.raises(RunStopped, match="all rollouts of 3 batches were lost: E: no"):
+        batch(lost[0], lost[0])
 
 
 @pytest.mark.parametrize(
