@@ -38,13 +38,8 @@ END
 """
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize(
-    ("end", "status", "printed"),
-    [("sys.exit(0)", -signal.SIGABRT, ""), (LEAVE, 3, "left")],
-)
-def test_a_thread_that_frees_tensors_late_costs_nothing(end, status, printed):
-    """sys.exit is the symptom: when it no longer aborts, `leave` can go."""
+def ended(end):
+    """(status, standard output, standard error) of rank 0, which ends by `end`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -57,5 +52,16 @@ def test_a_thread_that_frees_tensors_late_costs_nothing(end, status, printed):
         for rank in range(2)
     ]  # fmt: skip
     (out, err), _ = [rank.communicate(timeout=60) for rank in ranks]
-    assert ranks[0].returncode == status, err
-    assert out == printed
+    return ranks[0].returncode, out, err
+
+
+@pytest.mark.integration
+def test_a_thread_that_frees_tensors_late_costs_nothing():
+    status, out, err = ended(LEAVE)
+    assert (status, out) == (3, "left"), err
+
+
+@pytest.mark.integration
+def test_leaving_is_still_needed():
+    """The symptom, within three tries: a busy machine's thread may come in time."""
+    assert any(ended("sys.exit(0)")[0] == -signal.SIGABRT for _ in range(3))
