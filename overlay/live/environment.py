@@ -1,12 +1,15 @@
 """What can be played: pages that are reset to a seed, seen, acted on, and that say themselves how it went."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from playwright.sync_api import Browser
+
 from overlay.action.action import ACTION_NAMES, Action
 from overlay.action.reserved import without_reserved
+from overlay.live import chromium
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,17 @@ class Environment(Protocol):
 
 @dataclass(frozen=True)
 class Pages:
-    """A kind of environment: its tasks, those that training never sees, what opens one, and what opens one more on a
-    Chromium that runs."""
+    """A kind of environment: its tasks, those that training never sees, and what opens one on a Chromium that runs."""
 
     tasks: tuple[str, ...]
     held_out: tuple[str, ...]
-    open: Callable[[], AbstractContextManager[Environment]]
-    on: Callable[[Any], Environment]
+    on: Callable[[Browser], Environment]
+
+    @contextmanager
+    def open(self) -> Iterator[Environment]:
+        """One in a browser of its own."""
+        with chromium.open_browser() as browser:
+            yield self.on(browser)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,5 @@
 """An environment of one's own, as docs/episodes.md shows it: count down by clicks in the right half."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser
 
@@ -40,13 +37,8 @@ class Countdown:
         return self.verdict
 
 
-@contextmanager
-def open_one() -> Iterator[Countdown]:
-    yield Countdown()
-
-
 def on(browser: Browser) -> Countdown:
     return Countdown()
 
 
-PAGES = Pages(tasks=("countdown",), held_out=(), open=open_one, on=on)
+PAGES = Pages(tasks=("countdown",), held_out=(), on=on)

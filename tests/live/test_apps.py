@@ -9,7 +9,7 @@ import pytest
 
 from overlay.action.action import Action
 from overlay.live.apps.catalogue import APPS, HELD_OUT, HELD_OUT_APPS, HELD_OUT_TEMPLATES, TASKS, draw
-from overlay.live.apps.environment import open_apps, oracle
+from overlay.live.apps.environment import PAGES, oracle
 from overlay.live.apps.tasks import changed, judge
 from overlay.live.kinds import pages_of
 from overlay.live.phone.environment import SCALE
@@ -62,7 +62,7 @@ def test_there_are_wrong_ends_of_each_app_and_tasks_held_out():
 
 @pytest.fixture(scope="module")
 def apps():
-    with open_apps() as environment:
+    with PAGES.open() as environment:
         yield environment
 
 

@@ -88,7 +88,7 @@ def test_an_environment_of_ones_own():
         assert [len(begun[n].goal.plan) for n in (0, 1)] == [2, 1]
         rewards = [fleet.do({0: click, 1: ("act", (Action("click", "9,80"),))}), fleet.do({0: click})]
         assert [rewards[0][0].reward, rewards[0][1].reward, rewards[1][0].reward] == [None, 0, 1]
-    for name, message in (("web", "unknown"), ("no.such", "No module"), ("tests.live.test_phone", "PAGES")):
+    for name, message in (("web", "unknown"), ("no.such", "No module"), ("tests.live.wrong_ends", "PAGES")):
         with pytest.raises(SettingError, match=message):
             pages_of(name)
 
@@ -99,7 +99,7 @@ def test_an_environment_of_ones_own():
         ("raise ValueError('no luck')", "ValueError: no luck"),
         ("PAGES = (", "SyntaxError"),
         ("PAGES = {'tasks': ()}", "no overlay.live.environment.Pages"),
-        ("from overlay.live.environment import Pages\nPAGES = Pages(('one'), (), None, None)", "a tuple of tasks"),
+        ("from overlay.live.environment import Pages\nPAGES = Pages(('one'), (), None)", "a tuple of tasks"),
     ],
 )
 def test_a_module_that_is_at_fault_is_one_line(source, message, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from overlay.action.action import Action
 from overlay.live.environment import Goal
 from overlay.live.phone import photo
-from overlay.live.phone.environment import COLOURS, SCALE, open_phone
+from overlay.live.phone.environment import COLOURS, PAGES, SCALE
 from overlay.live.phone.kinds import HELD_OUT_KINDS, KINDS, TRAINED_KINDS, draw
 from overlay.live.phone.screen import COLUMNS, HEIGHT, ROWS, WIDTH
 from overlay.live.phone.tasks import APP, draw_task
@@ -57,7 +57,7 @@ def test_neither_plan_nor_task_says_where():
 
 @pytest.fixture(scope="module")
 def phone():
-    with open_phone() as environment:
+    with PAGES.open() as environment:
         yield environment
 
 

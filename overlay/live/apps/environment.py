@@ -4,7 +4,6 @@ came about is not looked at."""
 import json
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -101,11 +100,4 @@ def on(browser: Browser) -> Apps:
     return Apps(page)
 
 
-@contextmanager
-def open_apps() -> Iterator[Apps]:
-    """An environment in a browser of its own."""
-    with chromium.open_browser() as browser:
-        yield on(browser)
-
-
-PAGES = Pages(tuple(TASKS), HELD_OUT, open_apps, on)
+PAGES = Pages(tuple(TASKS), HELD_OUT, on)

@@ -1,8 +1,5 @@
 """MiniWoB++ pages as an environment; a seed counts when the oracle solves it, and its plan is the oracle's."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from playwright.sync_api import Browser, Page
 
 from overlay.action.action import BOX_TYPES, Action, as_box, centre
@@ -53,11 +50,4 @@ def on(chromium: Browser) -> MiniWob:
     return MiniWob(new_page(chromium, browser.WIDTH, browser.HEIGHT, browser.SCALE))
 
 
-@contextmanager
-def open_miniwob() -> Iterator[MiniWob]:
-    """An environment in a browser of its own."""
-    with browser.open_page() as page:
-        yield MiniWob(page)
-
-
-PAGES = Pages(tuple(ORACLES), HELD_OUT_TYPES, open_miniwob, on)
+PAGES = Pages(tuple(ORACLES), HELD_OUT_TYPES, on)

@@ -1,8 +1,6 @@
 """Our own pages as an environment. A tap on what the task does not ask for ends the episode, as on MiniWoB++."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page
 
@@ -74,11 +72,4 @@ def on(browser: Browser) -> Phone:
     return Phone(page)
 
 
-@contextmanager
-def open_phone() -> Iterator[Phone]:
-    """An environment in a browser of its own."""
-    with chromium.open_browser() as browser:
-        yield on(browser)
-
-
-PAGES = Pages(tuple(KINDS), HELD_OUT_KINDS, open_phone, on)
+PAGES = Pages(tuple(KINDS), HELD_OUT_KINDS, on)
