@@ -15,17 +15,17 @@ import json
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
 
 from overlay.action.action import parse_action
-from overlay.checks import at_least, writable_folder
+from overlay.checks import at_least
 from overlay.errors import Arguments, DataError, SettingError, Stopped, Unanswered, command
-from overlay.evaluate.answers import Answers, ask_all, chosen_of
+from overlay.evaluate.answers import Answers, ask_all
+from overlay.evaluate.asking import answers_of, asked_style, rows_flags
 from overlay.evaluate.columns import add_columns, written_to
-from overlay.evaluate.identity import now, weights_digest
+from overlay.evaluate.identity import now
 from overlay.evaluate.rows import Asked, rows_of
 from overlay.evaluate.tables import check_judged
 from overlay.metrics.flags import gold_action, succeeds
@@ -33,9 +33,9 @@ from overlay.metrics.rules import RULE, RULES
 from overlay.pages.figures import svg
 from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
-from overlay.serve.client import Client, asking, check_asking, settings_of
-from overlay.serve.server import check_model, server_of
-from overlay.serve.style import check_seen, folder_of, of_rows, style_flags, style_of
+from overlay.serve.client import Client, settings_of
+from overlay.serve.server import server_of
+from overlay.serve.style import of_rows
 
 FACTS, PAGE = "difficulty.json", "difficulty.html"
 
@@ -119,15 +119,10 @@ def finish(args: argparse.Namespace, sampled: list[Sampled], about: dict[str, An
 
 def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
     """The style and the rows to ask. All that can be refused is, before a server is started or asked."""
-    check_asking(args)
     if args.samples > 1 and not args.temperature:
         raise SettingError(f"--temperature 0: {args.samples} samples would be one answer: give more, such as 1")
-    if args.model:
-        check_model(args.model)
-    writable_folder(args.out)
+    style, told = asked_style(args)
     written_to(args.data, args.out)
-    style, told = style_of(args)
-    check_seen(style, args.model)
     asked = rows_of(args, style)
     check_judged(asked, args.rule)
     print(told + of_rows(style, (row["problem"] for row in asked.rows)), file=sys.stderr)
@@ -136,10 +131,8 @@ def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
 
 async def sample(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
     """Ask for the samples that are missing, then write what they say. Raises Unanswered or Stopped."""
-    folder = folder_of(args)
     async with Client(settings_of(args, url, style.thinking)) as client:
-        digest = weights_digest(folder) if folder else None
-        answers = Answers(args.out, {"model": client.model, **chosen_of(args, style)}, digest)
+        answers = answers_of(args, client, style)
         every = samples_of(asked.rows, args.samples)
         missing = answers.missing(every)
         if len(missing) < len(every):
@@ -162,16 +155,10 @@ async def sample(args: argparse.Namespace, url: str, style: PromptStyle, asked: 
 def main(argv: list[str] | None = None) -> int:
     """Sample what the command line names."""
     parser = Arguments(description="How hard each row is for a model.")
-    parser.add_argument("--data", required=True, help="data file(s), separated by ':'")
-    parser.add_argument("--images", required=True, help="their image folders, separated by ':'")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    rows_flags(parser)
+    parser.set_defaults(temperature=1.0)
     parser.add_argument("--samples", type=int, default=8, help="k: answers asked for each row")
     parser.add_argument("--rule", choices=RULES, default=RULE, help="by which a sample is right")
-    parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--limit", type=int, default=0, help="only the first rows; 0: all")
-    asking(parser, or_folder=True)
-    parser.set_defaults(temperature=1.0)
-    style_flags(parser)
     args = parser.parse_args(argv)
     at_least(args, concurrency=1, limit=0, samples=1)
     style, asked = prepare(args)

@@ -21,12 +21,13 @@ from typing import Any
 import pandas as pd
 
 from overlay.action.completion import whole_text
-from overlay.checks import at_least, writable_folder
+from overlay.checks import at_least
 from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
 from overlay.evaluate import page
-from overlay.evaluate.answers import Answers, ask_all, chosen_of
+from overlay.evaluate.answers import Answers, ask_all
+from overlay.evaluate.asking import answers_of, asked_style, rows_flags
 from overlay.evaluate.episodes import RIGHT, play_out
-from overlay.evaluate.identity import provenance, weights_digest
+from overlay.evaluate.identity import provenance
 from overlay.evaluate.protocols import PROTOCOLS
 from overlay.evaluate.rows import Asked, rows_of
 from overlay.evaluate.tables import check_judged, read_table, summary
@@ -35,9 +36,9 @@ from overlay.metrics.flags import ruled, under
 from overlay.metrics.intervals import Score, episodes, verdicts_of
 from overlay.metrics.rules import RULE, RULES
 from overlay.prompt.style import PromptStyle
-from overlay.serve.client import Client, asking, check_asking, settings_of
-from overlay.serve.server import check_model, server_of
-from overlay.serve.style import check_seen, folder_of, of_rows, style_flags, style_of
+from overlay.serve.client import Client, settings_of
+from overlay.serve.server import server_of
+from overlay.serve.style import of_rows
 
 METRICS = "metrics.json"
 
@@ -83,14 +84,9 @@ def _curve(rows: pd.DataFrame, metric: str) -> list[dict[str, float]]:
 
 def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
     """The style and the rows to ask. All that can be refused is, before a server is started or asked."""
-    check_asking(args)
-    if args.model:
-        check_model(args.model)
     for folder in args.compare:
         read_table(folder, args.rule)
-    writable_folder(args.out)
-    style, told = style_of(args)
-    check_seen(style, args.model)
+    style, told = asked_style(args)
     asked = rows_of(args, style, PROTOCOLS.get(args.protocol))
     if not asked.rows:
         raise DataError(f"{args.data}: no row to ask: {', '.join(asked.left_out)}")
@@ -101,10 +97,9 @@ def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
 
 async def evaluate(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
     """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
-    rows, folder = asked.rows, folder_of(args)
-    digest = weights_digest(folder) if folder else None
+    rows = asked.rows
     async with Client(settings_of(args, url, style.thinking)) as client:
-        answers = Answers(args.out, {"model": client.model, **chosen_of(args, style)}, digest)
+        answers = answers_of(args, client, style)
         if (args.out / METRICS).is_file() and not await answers.still_hold(client, rows):
             print(f"{args.out}: the server's weights cannot be seen, so all rows are asked anew", file=sys.stderr)
             answers.start_anew()
@@ -142,17 +137,11 @@ async def evaluate(args: argparse.Namespace, url: str, style: PromptStyle, asked
 def main(argv: list[str] | None = None) -> int:
     """Score what the command line names."""
     parser = Arguments(description="Score a model on a held-out file.")
-    parser.add_argument("--data", required=True, help="data file(s), separated by ':'")
-    parser.add_argument("--images", required=True, help="their image folders, separated by ':'")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--limit", type=int, default=0, help="only the first rows; 0: all")
+    rows_flags(parser)
     parser.add_argument("--compare", type=Path, nargs="*", default=[], help="OUT folders of other runs on these rows")
     parser.add_argument("--protocol", choices=PROTOCOLS, help="ask and count as published work does")
     parser.add_argument("--rule", choices=RULES, help="the rule of the headline (default: the protocol's, else box)")
     parser.add_argument("--sop", action="store_true", help="ask each task again on the model's own words (SOP)")
-    asking(parser, or_folder=True)
-    style_flags(parser)
     args = parser.parse_args(argv)
     at_least(args, concurrency=1, limit=0)
     args.rule = args.rule or (PROTOCOLS[args.protocol].rule if args.protocol else RULE)

@@ -16,26 +16,24 @@ import re
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from overlay.action.action import parse_action
 from overlay.action.completion import split
 from overlay.action.reserved import holds_reserved
-from overlay.checks import at_least, writable_folder
+from overlay.checks import at_least
 from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
-from overlay.evaluate.answers import Answers, ask_all, chosen_of
+from overlay.evaluate.answers import Answers, ask_all
+from overlay.evaluate.asking import answers_of, asked_style, rows_flags
 from overlay.evaluate.columns import add_columns, written_to
 from overlay.evaluate.difficulty import samples_of
-from overlay.evaluate.identity import weights_digest
 from overlay.evaluate.rows import Asked, rows_of
 from overlay.evaluate.tables import check_judged
 from overlay.metrics.flags import gold_action, succeeds
 from overlay.metrics.rules import RULE, RULES
 from overlay.prompt.style import PromptStyle
-from overlay.serve.client import Client, asking, check_asking, settings_of
-from overlay.serve.server import check_model, server_of
-from overlay.serve.style import check_seen, folder_of, style_flags, style_of
+from overlay.serve.client import Client, settings_of
+from overlay.serve.server import server_of
 
 NUMBER = r"\d+(?:\.\d+)?"
 WHOLE = r"(?!\d{1,3}(?:,\d{3})+(?!\d))"  # no thousands, 12,345
@@ -78,13 +76,8 @@ def kept(row: dict[str, Any], answers: Answers, tries: int, rule: str) -> tuple[
 def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
     """The style and the rows to ask: those that bring no thinking. All that can be refused is, before anyone is
     asked."""
-    check_asking(args)
-    if args.model:
-        check_model(args.model)
-    writable_folder(args.out)
+    style, told = asked_style(args)
     written_to(args.data, args.out)
-    style, told = style_of(args)
-    check_seen(style, args.model)
     style = replace(style, thinking=True)
     asked = rows_of(args, style)
     bare = Asked([row for row in asked.rows if not row["told"]["thinking"]], asked.left_out)
@@ -97,10 +90,9 @@ def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
 
 async def think(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
     """Ask, round by round, for the rows that have nothing yet, then write them. Raises Unanswered or Stopped."""
-    folder, failures = folder_of(args), []
+    failures: list[str] = []
     async with Client(settings_of(args, url)) as client:
-        digest = weights_digest(folder) if folder else None
-        answers = Answers(args.out, {"model": client.model, **chosen_of(args, style)}, digest)
+        answers = answers_of(args, client, style)
         for number in range(args.tries):
             left = [row for row in asked.rows if not kept(row, answers, args.tries, args.rule)[0]]
             missing = answers.missing(samples_of(left, args.tries)[number * len(left) : (number + 1) * len(left)])
@@ -123,16 +115,10 @@ async def think(args: argparse.Namespace, url: str, style: PromptStyle, asked: A
 def main(argv: list[str] | None = None) -> int:
     """Ask for what the command line names."""
     parser = Arguments(description="Thinking for rows that have none.")
-    parser.add_argument("--data", required=True, help="data file(s), separated by ':'")
-    parser.add_argument("--images", required=True, help="their image folders, separated by ':'")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    rows_flags(parser)
+    parser.set_defaults(temperature=1.0)
     parser.add_argument("--tries", type=int, default=4, help="replies of a row until one is right")
     parser.add_argument("--rule", choices=RULES, default=RULE, help="by which an answer is right")
-    parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--limit", type=int, default=0, help="only the first rows; 0: all")
-    asking(parser, or_folder=True)
-    parser.set_defaults(temperature=1.0)
-    style_flags(parser)
     args = parser.parse_args(argv)
     at_least(args, concurrency=1, limit=0, tries=1)
     style, asked = prepare(args)
