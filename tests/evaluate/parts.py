@@ -1,6 +1,9 @@
 """Small scores without a model: rows in files of their own, with their screens, and what `make eval` makes of them."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from argparse import Namespace
@@ -15,6 +18,7 @@ from overlay.evaluate.protocols import PROTOCOLS
 from overlay.evaluate.rows import rows_of
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template, render_question
+from tests.stock import ROOT
 
 SIZE = (100, 200)
 
@@ -70,26 +74,48 @@ def asked(data: str, images: str, protocol: str | None = None, limit: int = 0):
     return rows_of(args, PromptStyle(), PROTOCOLS.get(protocol))
 
 
+class Json(BaseHTTPRequestHandler):
+    """Says little, and values as JSON; has one model."""
+
+    def log_message(self, *args):
+        pass
+
+    def reply(self, value, status=200):
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self):
+        self.reply({"object": "list", "data": [{"id": "policy", "object": "model", "created": 0, "owned_by": "x"}]})
+
+    def say(self, text):
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        self.reply({"id": "x", "object": "chat.completion", "created": 0, "model": "policy", "choices": [choice]})
+
+
+def killed(module, line, answers, count):
+    """Start a program, and kill it when the file `answers` has `count` lines; how many it has then, once the requests
+    that were in flight have arrived, unheard."""
+    process = subprocess.Popen([sys.executable, "-m", module, *line], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not answers.exists() or len(answers.read_bytes().splitlines()) < count:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)
+    return len(answers.read_bytes().splitlines())
+
+
 @contextmanager
 def answering(reply):
     """(URL, how often each (task, step) of `tree` was asked, a pause in seconds as a list of one) of a server that says
     `reply(task, number)` at the numberth time, from 0; None is a refusal."""
     asked, pause, lock = Counter(), [0.0], threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def send(self, value, status=200):
-            data = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def do_GET(self):
-            self.send({"object": "list", "data": [{"id": "policy", "object": "model"}]})
-
+    class Handler(Json):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             task = next(task for task in "123" if f"Do {task}" in body)
@@ -99,9 +125,8 @@ def answering(reply):
                 asked[task, body.count("Tap")] += 1
             text = reply(task, number)
             if text is None:
-                return self.send({"error": {"message": "no"}}, 400)
-            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            return self.send({"choices": [choice]})
+                return self.reply({"error": {"message": "no"}}, 400)
+            return self.say(text)
 
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=made.serve_forever, daemon=True).start()

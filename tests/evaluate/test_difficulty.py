@@ -1,10 +1,6 @@
 """`make difficulty`: shares by hand, killed and started again, further samples, the page, and what is refused."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -13,9 +9,8 @@ from overlay.data.dataset import load_dataset
 from overlay.evaluate import difficulty
 from overlay.evaluate.difficulty import samples_of
 from tests.conftest import CHROMIUM, needs_chromium
-from tests.evaluate.parts import action, answering, tree
+from tests.evaluate.parts import action, answering, killed, tree
 from tests.pages.looks import look
-from tests.stock import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -68,20 +63,11 @@ def test_the_column_is_the_share_of_right_samples(line, server, tmp_path, capsys
 def test_killed_it_goes_on_with_the_rest(line, server, tmp_path):
     _, asked, pause, _ = server
     pause[0] = 0.1
-    process = subprocess.Popen(
-        [sys.executable, "-m", "overlay.evaluate.difficulty", *line()], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
     answers = tmp_path / "out" / "answers.jsonl"
-    while not answers.exists() or len(answers.read_bytes().splitlines()) < 9:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kept = killed("overlay.evaluate.difficulty", line(), answers, 9)
     with open(answers, "a") as file:
         file.write('{"content": "cut')  # as a write that was under way
-    kept = len(answers.read_bytes().splitlines()) - 1
     assert not (tmp_path / "out" / "rows.jsonl").exists()
-    time.sleep(0.3)  # requests in flight when it died arrive, unheard
     before, pause[0] = sum(asked.values()), 0.0
     assert difficulty.main(line()) == 0
     assert sum(asked.values()) - before == 24 - kept

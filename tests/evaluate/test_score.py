@@ -5,11 +5,9 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
@@ -21,31 +19,17 @@ from overlay.evaluate import score
 from overlay.evaluate.answers import Answers
 from overlay.evaluate.identity import file_digest, weights_digest
 from tests.conftest import CHROMIUM, needs_chromium
-from tests.evaluate.parts import tree
+from tests.evaluate.parts import Json, killed, tree
 from tests.pages.looks import look
 from tests.served_parts import HELD_OUT_TASKS
-from tests.stock import ROOT
 
 
-class Slow(BaseHTTPRequestHandler):
+class Slow(Json):
     """A server that takes its time, counts, and answers every row alike; `refuses`: with an error instead."""
 
     asked: ClassVar[list[int]] = []
     refuses: ClassVar[bool] = False
     says: ClassVar[str] = ""
-
-    def log_message(self, *args):
-        pass
-
-    def reply(self, value, status=200):
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def do_GET(self):
-        self.reply({"object": "list", "data": [{"id": "policy", "object": "model", "created": 0, "owned_by": "x"}]})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -54,12 +38,7 @@ class Slow(BaseHTTPRequestHandler):
             return
         time.sleep(0.2)
         Slow.asked.append(hash(body))
-        message = {
-            "role": "assistant",
-            "content": Slow.says + '<answer>{"action_type": "wait", "action_parameter": {"wait": ""}}</answer>',
-        }
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        self.reply({"id": "x", "object": "chat.completion", "created": 0, "model": "policy", "choices": [choice]})
+        self.say(Slow.says + '<answer>{"action_type": "wait", "action_parameter": {"wait": ""}}</answer>')
 
 
 @pytest.fixture
@@ -76,18 +55,10 @@ def slow():
 def test_a_score_that_was_killed_asks_only_for_the_rest(slow, held_out, tmp_path):
     line = ["--url", slow, "--data", str(held_out), "--images", HELD_OUT_TASKS, "--out", str(tmp_path / "out")]
     line += ["--concurrency", "8"]
-    command = [sys.executable, "-m", "overlay.evaluate.score", *line]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     answers = tmp_path / "out" / "answers.jsonl"
-    while not answers.exists() or len(answers.read_bytes().splitlines()) < 30:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kept = killed("overlay.evaluate.score", line, answers, 30)
     with open(answers, "a") as file:
         file.write('{"key": "cut')  # as a write that was under way
-    kept = len(answers.read_bytes().splitlines()) - 1
-    time.sleep(0.5)  # requests in flight when it died arrive, unheard
     before = len(Slow.asked)
     assert score.main(line) == 0
     rows = len(held_out.read_text().splitlines())

@@ -1,10 +1,6 @@
 """`make think`: what is kept and what is not, killed and started again, and what is refused."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -12,8 +8,7 @@ from overlay.action.action import Action
 from overlay.data.dataset import load_dataset
 from overlay.evaluate import think
 from overlay.metrics.rules.step import Screen
-from tests.evaluate.parts import action, answering, tree
-from tests.stock import ROOT
+from tests.evaluate.parts import action, answering, killed, tree
 
 pytestmark = pytest.mark.integration
 
@@ -76,18 +71,9 @@ def test_what_led_to_a_right_answer_is_kept(line, server, tmp_path, capsys):
 def test_killed_it_goes_on_with_the_rest(line, server, tmp_path):
     _, asked, pause = server
     pause[0] = 0.1
-    process = subprocess.Popen(
-        [sys.executable, "-m", "overlay.evaluate.think", *line()], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
     answers = tmp_path / "out" / "answers.jsonl"
-    while not answers.exists() or len(answers.read_bytes().splitlines()) < 7:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kept = killed("overlay.evaluate.think", line(), answers, 7)
     assert not (tmp_path / "out" / "rows.jsonl").exists()
-    kept = len(answers.read_bytes().splitlines())
-    time.sleep(0.3)  # requests in flight when it died arrive, unheard
     before, pause[0] = sum(asked.values()), 0.0
     assert think.main(line()) == 0
     contents = [json.loads(text)["content"] for text in answers.open()]
