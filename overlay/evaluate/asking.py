@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from overlay.checks import writable_folder
+from overlay.errors import SettingError
 from overlay.evaluate.answers import Answers, chosen_of
 from overlay.evaluate.identity import weights_digest
 from overlay.prompt.style import PromptStyle
@@ -33,6 +34,12 @@ def asked_style(args: argparse.Namespace) -> tuple[PromptStyle, str]:
     style, told = style_of(args)
     check_seen(style, args.model)
     return style, told
+
+
+def check_several(args: argparse.Namespace, count: int, what: str) -> None:
+    """SettingError when a row is asked for `count` answers (`what`: samples, tries), which would all be the same."""
+    if count > 1 and not args.temperature:
+        raise SettingError(f"--temperature 0: {count} {what} would be one answer: give more, such as 1")
 
 
 def answers_of(args: argparse.Namespace, client: Client, style: PromptStyle) -> Answers:

@@ -21,9 +21,9 @@ from matplotlib import pyplot as plt
 
 from overlay.action.action import parse_action
 from overlay.checks import at_least
-from overlay.errors import Arguments, DataError, SettingError, Stopped, Unanswered, command
+from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
 from overlay.evaluate.answers import Answers, ask_all
-from overlay.evaluate.asking import answers_of, asked_style, rows_flags
+from overlay.evaluate.asking import answers_of, asked_style, check_several, rows_flags
 from overlay.evaluate.columns import add_columns, written_to
 from overlay.evaluate.identity import now
 from overlay.evaluate.rows import Asked, rows_of
@@ -119,8 +119,7 @@ def finish(args: argparse.Namespace, sampled: list[Sampled], about: dict[str, An
 
 def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
     """The style and the rows to ask. All that can be refused is, before a server is started or asked."""
-    if args.samples > 1 and not args.temperature:
-        raise SettingError(f"--temperature 0: {args.samples} samples would be one answer: give more, such as 1")
+    check_several(args, args.samples, "samples")
     style, told = asked_style(args)
     written_to(args.data, args.out)
     asked = rows_of(args, style)

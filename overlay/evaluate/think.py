@@ -24,7 +24,7 @@ from overlay.action.reserved import holds_reserved
 from overlay.checks import at_least
 from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
 from overlay.evaluate.answers import Answers, ask_all
-from overlay.evaluate.asking import answers_of, asked_style, rows_flags
+from overlay.evaluate.asking import answers_of, asked_style, check_several, rows_flags
 from overlay.evaluate.columns import add_columns, written_to
 from overlay.evaluate.difficulty import samples_of
 from overlay.evaluate.rows import Asked, rows_of
@@ -76,6 +76,7 @@ def kept(row: dict[str, Any], answers: Answers, tries: int, rule: str) -> tuple[
 def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
     """The style and the rows to ask: those that bring no thinking. All that can be refused is, before anyone is
     asked."""
+    check_several(args, args.tries, "tries")
     style, told = asked_style(args)
     written_to(args.data, args.out)
     style = replace(style, thinking=True)

@@ -33,7 +33,7 @@ from overlay.errors import Arguments, SettingError, Stopped, Unanswered, command
 from overlay.evaluate.identity import now
 from overlay.live import chromium
 from overlay.live.environment import Environment
-from overlay.live.kinds import PAGES
+from overlay.live.kinds import pages_of
 from overlay.pages.render import write_page
 from overlay.play.episode import Asker, episode
 from overlay.prompt.style import PromptStyle
@@ -83,7 +83,7 @@ class Game:
 
     def __init__(self, asker: Asker, args: argparse.Namespace, style: PromptStyle):
         self.asker, self.args, self.style = asker, args, style
-        self.pages = PAGES[args.pages]
+        self.pages = pages_of(args.pages)
         self.waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for task in args.tasks:
             self.waiting.put(task)
@@ -151,7 +151,7 @@ def line_of(one: dict[str, Any]) -> str:
 def write(out: Path, episodes: list[dict[str, Any]], pages: str, about: dict[str, Any]) -> dict[str, Any]:
     """metrics.json, episodes.jsonl and play.html; returns the metrics. `about`: who played, and when."""
     episodes = sorted(episodes, key=lambda one: (one["task"], one["seed"]))
-    result = {**summary(episodes, PAGES[pages].held_out), "about": about}
+    result = {**summary(episodes, pages_of(pages).held_out), "about": about}
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
     aside = out / f"{EPISODES}.tmp"
     aside.write_text("".join(map(line_of, episodes)), encoding="utf-8")
@@ -164,7 +164,9 @@ def write(out: Path, episodes: list[dict[str, Any]], pages: str, about: dict[str
 def main(argv: list[str] | None = None) -> int:
     """Play what the command line names, and print the success rates."""
     parser = Arguments(description="Let a model play pages in Chromium.")
-    parser.add_argument("--pages", choices=PAGES, default="miniwob", help="MiniWoB++ or our own")
+    parser.add_argument(
+        "--pages", default="miniwob", help="miniwob, phone, apps, or a module: docs/episodes.md"
+    )
     parser.add_argument("--tasks", nargs="*", help="names of pages; all of that kind by default")
     parser.add_argument("--episodes", type=int, default=3, help="of each task")
     parser.add_argument("--extra", type=int, default=2, help="steps beyond the oracle's")
@@ -173,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     asking(parser, or_folder=True)
     style_flags(parser)
     args = parser.parse_args(argv)
-    known = PAGES[args.pages].tasks
+    known = pages_of(args.pages, "--pages").tasks
     if args.tasks is None:
         args.tasks = list(known)
     if not args.tasks:

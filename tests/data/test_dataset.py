@@ -176,6 +176,14 @@ def test_the_cache_serves_whoever_stands_elsewhere(tmp_path, monkeypatch):
     assert as_examples(again, PromptStyle())[0]["images"][0].size == (20, 30)
 
 
+def test_a_file_behind_a_link_has_rows_of_its_own_name(tmp_path, load):
+    (tmp_path / "real").mkdir()
+    write(tmp_path / "real" / "d.jsonl", [row(image=None, value="?")])
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    found = [load(str(tmp_path / name / "d.jsonl"))["source"][0] for name in ("link", "real")]
+    assert found == [f"{tmp_path}/link/d.jsonl:1", f"{tmp_path}/real/d.jsonl:1"]
+
+
 def test_missing_places_are_named(tmp_path, load):
     with pytest.raises(DataError, match="no such data file"):
         load(str(tmp_path / "none.jsonl"))

@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
 from PIL import Image
 
 from overlay.action.action import ACTION_NAMES
 from overlay.data.images import encode
+from overlay.demo import film, look
 from overlay.demo.film import ACROSS, GAP, HEAD, TOUCHED, frame
+from tests.conftest import needs_chromium
 
 BLANK = encode(Image.new("RGB", (448, 672), "white"), "png").url
 
@@ -32,3 +35,26 @@ def test_what_was_touched_is_ringed_on_its_own_side():
         assert abs(middle[0] - (ACROSS + GAP + ACROSS / 2)) < 2
         assert abs(middle[1] - (HEAD + ACROSS * 3 / 4)) < 2
     assert TOUCHED == "#e8710a"
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--after", "{}", "--out", "{}/a.mp4"), "a.mp4: give a .gif in a folder that is there"),
+        (("--after", "{}", "--out", "{}/none/a.gif"), "none/a.gif: give a .gif in a folder"),
+        (("--after", "{}/nomodel", "--out", "{}/a.gif"), "nomodel"),
+    ],
+)
+def test_what_cannot_be_filmed_is_said_before_anything_is_played(flags, message, tmp_path, capsys):
+    assert film.main([flag.format(tmp_path) for flag in flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_look_refuses_what_is_no_model(tmp_path, capsys):
+    (tmp_path / "prompt_style.json").write_text("{}")
+    assert look.main(["--model", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path) in line
+    assert not (tmp_path / "out").exists()

@@ -126,3 +126,14 @@ def test_the_page(line, tmp_path):
         page.screenshot(path=str(tmp_path / "page.png"))
         browser.close()
     assert errors == []
+
+
+def test_a_share_stays_within_its_range():
+    assert difficulty.Sampled({}, [True] + [False] * 31).share == 1 / 32
+
+
+def test_where_no_row_lies_between_none_is_recommended(line, server, tmp_path):
+    assert difficulty.main(line("--samples", "1")) == 0
+    page = (tmp_path / "out" / "difficulty.html").read_text()
+    assert "never right" in page
+    assert "--difficulty" not in page

@@ -113,6 +113,8 @@ def test_refused_in_one_line(line, tmp_path, capsys):
     assert "rows.jsonl: no row is without thinking" in capsys.readouterr().err
     assert think.main([*flags, "--tries", "0"]) == 2
     assert "--tries 0: a number of at least 1" in capsys.readouterr().err
+    assert think.main([*flags, "--temperature", "0"]) == 2
+    assert "--temperature 0: 4 tries would be one answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", [

@@ -206,6 +206,8 @@ def test_a_server_that_died_ends_it(broken, tmp_path, monkeypatch, capsys):
         (["--out", "x", "--url", "http://127.0.0.1:9/v1"], "no OpenAI-compatible server answers there"),
         (["--out", "x", "--url", "http://127.0.0.1:9/v1", "--workers", "0"], "--workers 0: a number of at least 1"),
         (["--out", "x", "--url", "http://127.0.0.1:9/v1", "--extra", "-1"], "--extra -1: a number of at least 0"),
+        (["--out", "x", "--pages", "web"], "--pages web: unknown (known: miniwob, phone, apps, or a module"),
+        (["--out", "x", "--pages", "tests.live.own_pages", "--tasks", "fly"], "unknown (known: countdown)"),
         (["--out", __file__, "--url", "http://127.0.0.1:9/v1"], "cannot be written"),
     ],
 )
