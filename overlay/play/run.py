@@ -164,9 +164,7 @@ def write(out: Path, episodes: list[dict[str, Any]], pages: str, about: dict[str
 def main(argv: list[str] | None = None) -> int:
     """Play what the command line names, and print the success rates."""
     parser = Arguments(description="Let a model play pages in Chromium.")
-    parser.add_argument(
-        "--pages", default="miniwob", help="miniwob, phone, apps, or a module: docs/episodes.md"
-    )
+    parser.add_argument("--pages", default="miniwob", help="miniwob, phone, apps, or a module: docs/episodes.md")
     parser.add_argument("--tasks", nargs="*", help="names of pages; all of that kind by default")
     parser.add_argument("--episodes", type=int, default=3, help="of each task")
     parser.add_argument("--extra", type=int, default=2, help="steps beyond the oracle's")
