@@ -26,19 +26,19 @@ def ends_early(problem: str, solution: str) -> str | None:
     return json.dumps(done, ensure_ascii=False)
 
 
-def write_early(rows: Path, out: Path, seed: int = 0) -> tuple[int, int]:
-    """Copy a file of converted rows, with reasoning, and `SHARE` of the steps before a plan's last changed. Returns how
-    many such steps there are and how many are changed."""
+def write_recordings(rows: Path, out: Path, early: float = SHARE, seed: int = 0) -> tuple[int, int]:
+    """Copy a file of converted rows, with reasoning, and this share of the steps before a plan's last changed: `early`.
+    Returns how many such steps there are and how many are changed."""
     rng, found, changed = random.Random(seed), 0, 0
     with open(rows, encoding="utf-8") as lines, open(out, "w", encoding="utf-8") as file:
         for line in lines:
             row: dict[str, Any] = json.loads(line)
             problem, told = row["conversations"][0]["value"], row["conversations"][1]
-            early = ends_early(problem, told["value"])
-            if early is not None:
+            done = ends_early(problem, told["value"])
+            if done is not None:
                 found += 1
-                if rng.random() < SHARE:
-                    changed, told["value"] = changed + 1, early
+                if rng.random() < early:
+                    changed, told["value"] = changed + 1, done
             row["thinking"] = looked_answer(problem, told["value"]).split("</think>")[0].removeprefix("<think>")
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return found, changed

@@ -22,7 +22,8 @@ from overlay.action.space import Space
 from overlay.data.dataset import each_row, load_dataset
 from overlay.demo import tiny_model
 from overlay.demo.album import make_album
-from overlay.demo.early_ends import write_early
+from overlay.demo.early_ends import write_recordings
+from overlay.demo.flags import PIXELS, SFT, sft_flags, words_of
 from overlay.demo.score import MODEL
 from overlay.demo.step_lessons import looked_answer
 from overlay.errors import Arguments, RunStopped, command
@@ -30,14 +31,13 @@ from overlay.live import chromium
 from overlay.live.phone import photo
 from overlay.live.phone.environment import SCALE
 from overlay.live.phone.kinds import TRAINED_KINDS
-from overlay.live.phone.screen import HEIGHT, WIDTH
+from overlay.live.phone.screen import HEIGHT
 from overlay.live.phone.words import vocabulary
 from overlay.model.processor import load_processor
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import write_style
 from overlay.prompt.template import load_template
 
-PIXELS = WIDTH * HEIGHT
 TOWER = {"depth": 4, "hidden_size": 96, "intermediate_size": 288, "fullatt_block_indexes": [1, 3]}
 STYLE = PromptStyle(space=Space("resized", 28**2, PIXELS))
 NUMBERS = [str(number) for number in range(HEIGHT + 1)]
@@ -90,19 +90,12 @@ def run(name: str, *line: object) -> None:
 def misled(start: Path, folder: Path, out: Path) -> Path:
     """`folder`, with the model in `start` after supervised training on steps that end too early."""
     if not folder.is_dir():
-        found, changed = write_early(out / "steps.jsonl", out / "early.jsonl")
+        found, changed = write_recordings(out / "steps.jsonl", out / "early.jsonl")
         print(f"{changed} of {found} steps before a plan's last say that all is done", file=sys.stderr)
         aside = folder.with_name(folder.name + ".new")
         shutil.rmtree(aside, ignore_errors=True)
-        flags = {
-            "model_name_or_path": start, "output_dir": aside, "data_file_paths": out / "early.jsonl",
-            "image_folders": out / "steps", "arrow_cache_dir": out / "arrow", "task_type": "gui", "max_pixels": PIXELS,
-            "min_pixels": 28**2, "attn_implementation": "sdpa", "freeze_vision_modules": "true", "max_steps": 120,
-            "per_device_train_batch_size": 16, "learning_rate": 5e-4, "logging_steps": 10, "save_strategy": "no",
-            "gradient_checkpointing": "false", "report_to": "none", "use_cpu": "true", "bf16": "false", "seed": 0,
-        }  # fmt: skip
-        words = [word for name, value in flags.items() for word in (f"--{name}", value)]
-        run("make sft", "-m", "overlay.backends.sft.train", *words)
+        flags = sft_flags(start, out / "early.jsonl", out / "steps", aside) | {"max_steps": 120}
+        run("make sft", *SFT, *words_of(flags))
         aside.rename(folder)
     return folder
 

@@ -19,45 +19,25 @@ from typing import Any
 
 from overlay.checks import at_least, writable_folder
 from overlay.demo.difference import difference
+from overlay.demo.flags import GRPO, KEEP_MEMORY, ROOT, UPSTREAM, grpo_flags, words_of
 from overlay.demo.report import write_report
-from overlay.demo.score import MODEL, MOST_TOKENS, TASKS, Scorer, rows_of, without_a_model
+from overlay.demo.score import MODEL, TASKS, Scorer, rows_of, without_a_model
 from overlay.errors import Arguments, RunStopped, SettingError, Stopped, command
-from overlay.live.phone.screen import HEIGHT, WIDTH
 from overlay.metrics.flags import RULE
 from overlay.nodes.facts import commit
 from overlay.patching.submodule import Submodule
 from overlay.prompt.style_file import read_style
 from overlay.training import log_file
 
-ROOT = Path(__file__).resolve().parents[2]
-UPSTREAM = ROOT / "VLM-R1" / "src" / "open-r1-multimodal"
-PROGRAMS = {
-    "trl": ["-m", "overlay.backends.trl.train", "--reward_weights", "1", "0.25", "--max_prompt_length", "400"],
-    "vlm-r1": [str(UPSTREAM / "src/open_r1/grpo_jsonl.py"), "--dataset_name", "none", "--torch_dtype", "float32"],
-}
 RISES = ("grounding_accuracy", "step_success_rate")  # what has to rise for the demo to be a success
 MADE = "made.json"  # in the folder of a seed whose run is whole
-# glibc gives every freed tensor back to the kernel and faults it in again; keeping it saves a fifth of a step here.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
 
 
 def training(
     backend: str, rows: Path, images: Path, folder: Path, **changed: object
 ) -> tuple[list[str], dict[str, str]]:
     """(command line, environment) of a GRPO run of the shipped model into `folder`; `changed`: other flags' values."""
-    flags = {
-        "model_name_or_path": MODEL, "output_dir": folder, "data_file_paths": rows, "image_folders": images,
-        "arrow_cache_dir": rows.parent / "arrow", "task_type": "gui", "reward_funcs": ("accuracy", "format_scaled"),
-        "reward_method": "gui_action", "max_pixels": WIDTH * HEIGHT, "min_pixels": 28 * 28,
-        "attn_implementation": "sdpa", "num_generations": 8, "per_device_train_batch_size": 64,
-        "max_completion_length": MOST_TOKENS, "beta": 0, "temperature": 1, "learning_rate": "1e-4",
-        "lr_scheduler_type": "constant", "scale_rewards": "none", "freeze_vision_modules": "true",
-        "logging_steps": 1, "save_only_model": "true",
-        "gradient_checkpointing": "false", "report_to": "tensorboard", "use_cpu": "true", "bf16": "false", **changed,
-    }  # fmt: skip
-    line = [sys.executable, *PROGRAMS[backend]]
-    for name, value in flags.items():
-        line += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
+    line = [sys.executable, *GRPO[backend], *words_of(grpo_flags(MODEL, rows, images, folder) | changed)]
     path = os.pathsep.join([str(UPSTREAM / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
     return line, os.environ | {"PYTHONPATH": path}
 
@@ -107,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the demo; status 1 when the held-out score did not rise."""
     parser = Arguments(description=str(__doc__).splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
-    parser.add_argument("--backend", choices=PROGRAMS, default="trl")
+    parser.add_argument("--backend", choices=GRPO, default="trl")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60, help="GRPO steps of each seed")
     args = parser.parse_args(argv)

@@ -12,7 +12,8 @@ import pytest
 
 from data_prep.convert import convert
 from overlay.demo.early_ends import ends_early
-from overlay.demo.run import PROGRAMS, UPSTREAM, reward_curve, training
+from overlay.demo.flags import GRPO, UPSTREAM
+from overlay.demo.run import reward_curve, training
 from overlay.demo.score import TASKS
 from overlay.live.phone.screen import HEIGHT, WIDTH
 from overlay.prompt.template import load_template
@@ -75,7 +76,7 @@ def reward(backend, rows, folder, flags, variables):
     return mean
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
+@pytest.fixture(scope="module", params=GRPO)
 def backend(request, upstream):
     return request.param, upstream
 

@@ -1,0 +1,50 @@
+"""What is compared: for each study its recipes, and how their models are judged. All start from the demo's model."""
+
+from dataclasses import dataclass, field
+
+from overlay.demo.flags import Flags
+from overlay.live.phone.kinds import TRAINED_KINDS
+
+# Kinds of pages that the demo's model can read, but live training leaves out.
+LEFT_OUT = ("chats", "dialog", "toolbar", "menu", "calendar")
+PLAYED = tuple(kind for kind in TRAINED_KINDS if kind not in LEFT_OUT)
+
+LIVE: Flags = {
+    "episodes": "live", "live_pages": "phone", "live_tasks": ":".join(PLAYED), "episode_steps": 4,
+    "per_device_train_batch_size": 128, "reward_funcs": ("page", "format_scaled"),
+}  # fmt: skip
+SEMI_ONLINE: Flags = {"episodes": "semi-online", "episode_steps": 4, "per_device_train_batch_size": 64}
+RIGHT: Flags = {"max_steps": 30, "per_device_train_batch_size": 16, "learning_rate": 5e-4}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to train. `flags`: of GRPO, beside the demo's; None: none. `warm`: flags of supervised training on the
+    same rows before it; None: none. `sampled`: rows have the column `difficulty`, of the start's own samples."""
+
+    name: str
+    flags: Flags | None = field(default_factory=dict)
+    warm: Flags | None = None
+    sampled: bool = False
+
+
+@dataclass(frozen=True)
+class Study:
+    """`judge`: `rows`, greedy answers on the held-out steps, or `play`, episodes in a browser. `steps`: of GRPO."""
+
+    judge: str
+    steps: int
+    recipes: tuple[Recipe, ...]
+
+
+STUDIES = {
+    "live": Study("play", 80, (Recipe("live", LIVE),)),
+    "episodes": Study("play", 60, (Recipe("step-wise"), Recipe("semi-online", SEMI_ONLINE))),
+    "clicks": Study(
+        "rows", 60, tuple(Recipe(name, {"click_reward": name}) for name in ("box", "gaussian", "point", "iou"))
+    ),
+    "warm-start": Study("rows", 60, (Recipe("GRPO"), Recipe("SFT", None, RIGHT), Recipe("SFT, GRPO", {}, RIGHT))),
+    "difficulty": Study(
+        "rows", 60, (Recipe("all rows"), Recipe("0.1 to 0.9", {"difficulty": "0.1:0.9"}, sampled=True))
+    ),
+}
