@@ -1,11 +1,20 @@
 """What a backend says for itself, to the mixin that both share (`overlay.training.trainer`)."""
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from overlay.training.run import Run
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion as `ids`, and the `log_probs` that an engine sampled them with; None where the model itself did."""
+
+    ids: list[int]
+    log_probs: list[float | None] | None
 
 
 class Backend(Run):
@@ -33,12 +42,12 @@ class Backend(Run):
         """Micro-steps before the next one that generates, in a micro-step that does."""
         raise NotImplementedError
 
-    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[list[int]]:
-        """A completion of each row, whose images are open, sampled as for a batch of the trainer's."""
+    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[Answer]:
+        """An answer to each row, whose images are open, sampled as for a batch of the trainer's."""
         raise NotImplementedError
 
-    def instead_of_sampling(self, completions: list[list[int]]) -> AbstractContextManager[None]:
-        """The base's next batch has these completions."""
+    def instead_of_sampling(self, answers: list[Answer]) -> AbstractContextManager[None]:
+        """The base's next batch has these for its completions."""
         raise NotImplementedError
 
     def leave_out(self, result: dict[str, Any], reached: torch.Tensor) -> None:

@@ -19,11 +19,12 @@ import torch
 
 from overlay.data.images import open_images
 from overlay.errors import RunStopped
+from overlay.training.backend import Answer
 from overlay.training.returns import Steps, returns
 
 IN_VAIN = 3  # batches without a rollout that was not lost, after which a run ends
 Row = dict[str, Any]  # as the trainers take them, see `overlay.data.examples.as_rows`
-Ask = Callable[[list[Row]], tuple[list[list[int]], list[str]]]  # rows → completions as ids and as text
+Ask = Callable[[list[Row]], tuple[list[Answer], list[str]]]  # rows → completions as ids and as text
 
 
 class Rollout(Protocol):
@@ -70,11 +71,10 @@ class World(Protocol):
 
 @dataclass
 class Played:
-    """A rank's batch: of each slot its row, completion as ids, whether its rollout `reached` it and was `right`
-    there."""
+    """A rank's batch: of each slot its row, its answer, whether its rollout `reached` it and was `right` there."""
 
     rows: list[Row]
-    ids: list[list[int]]
+    answers: list[Answer]
     reached: list[bool]
     right: list[bool]
     rollouts: list[Rollout]
@@ -93,15 +93,16 @@ class Episodes:
     ) -> tuple[list[Row], dict[str, Any]]:
         """(rows, what the base's `generate` makes of them) of a trainer's batch of episodes."""
 
-        def ask(due: list[Row]) -> tuple[list[list[int]], list[str]]:
+        def ask(due: list[Row]) -> tuple[list[Answer], list[str]]:
             open_images(due, trainer.image_key)
-            ids = trainer.answers(due, *model)
+            answers = trainer.answers(due, *model)
             trainer.beat("generated a step")
-            return ids, trainer.processing_class.batch_decode(ids, skip_special_tokens=True)
+            ids = [answer.ids for answer in answers]
+            return answers, trainer.processing_class.batch_decode(ids, skip_special_tokens=True)
 
         played = self.play(rows, ask)
         trainer.recorder.reached = played.reached
-        with trainer.instead_of_sampling(played.ids):
+        with trainer.instead_of_sampling(played.answers):
             result = generate(played.rows, *model)
         rewards = trainer.group_rewards()
         trainer.adjust(result, rewards)
@@ -118,7 +119,7 @@ class Episodes:
     def play(self, rows: list[Row], ask: Ask) -> Played:
         """Play the episodes of a rank's rows. `ask` is called equally often on every rank, with rows."""
         rollouts, asked = self.world.begin(rows, self.generations), rows
-        taken: list[list[tuple[Row, list[int]]]] = [[] for _ in rollouts]
+        taken: list[list[tuple[Row, Answer]]] = [[] for _ in rollouts]
         for slot in range(self.slots):
             due = [(number, row) for number, one in enumerate(rollouts) if (row := one.due()) is not None]
             counts = self.gather(torch.tensor([len(due)]))
@@ -129,23 +130,23 @@ class Episodes:
             asked = [row for _, row in due] or asked[:1]
             if len(counts) > 1 and len(asked) == 1:
                 asked = asked * 2  # a prefill is shared from two rows on, and under ZeRO-3 ranks must do that alike
-            ids, texts = ask(asked)
-            for (number, row), own, text in zip(due, ids, texts, strict=False):  # none due: nobody is told
+            answers, texts = ask(asked)
+            for (number, row), own, text in zip(due, answers, texts, strict=False):  # none due: nobody is told
                 rollouts[number].take(text)
                 taken[number].append((row, own))
             self.world.advance()
         return self._slotted(rollouts, taken)
 
-    def _slotted(self, rollouts: list[Rollout], taken: list[list[tuple[Row, list[int]]]]) -> Played:
+    def _slotted(self, rollouts: list[Rollout], taken: list[list[tuple[Row, Answer]]]) -> Played:
         played = Played([], [], [], [], rollouts)
         some = next(steps for steps in taken if steps)
         for first in range(0, len(rollouts), self.generations):
             for slot in range(self.slots):
                 for number in range(first, first + self.generations):
                     steps = taken[number]
-                    row, ids = (steps or some)[min(slot, len(steps or some) - 1)]
+                    row, answer = (steps or some)[min(slot, len(steps or some) - 1)]
                     played.rows.append(dict(row))
-                    played.ids.append(ids)
+                    played.answers.append(answer)
                     played.reached.append(slot < len(steps))
                     played.right.append(slot < len(steps) and rollouts[number].right[slot])
         return played

@@ -120,7 +120,7 @@ def recordings(options: TrainerOptions, data: Any, training: Any, rows: Dataset,
 def check_sizes(options: TrainerOptions, training: Any, episodes: int) -> None:
     """SettingError for what episodes cannot go with, for batches that hold no whole ones, and for too few."""
     if getattr(training, "use_vllm", False):
-        raise SettingError(f"--episodes {options.episodes}: not with --use_vllm; the trainer's own model generates")
+        _check_vllm(options, training)
     if options.least_blame < 1:
         raise SettingError(f"--episodes {options.episodes}: not with --least_blame, which is for single steps")
     if (how := getattr(training, "multi_objective_aggregation", "sum_then_normalize")) != "sum_then_normalize":
@@ -141,4 +141,17 @@ def check_sizes(options: TrainerOptions, training: Any, episodes: int) -> None:
         raise SettingError(
             f"{episodes} episodes of up to {options.episode_steps} steps (--episode_steps), but one step takes "
             f"{needed}: give more, or lower the batch, --gradient_accumulation_steps or the number of processes"
+        )
+
+
+def _check_vllm(options: TrainerOptions, training: Any) -> None:
+    """SettingError where an engine wants the same number of prompts of each rank, or whole groups: an episode asks for
+    what is due."""
+    own = options if hasattr(options, "vllm_mode") else training  # VLM-R1's are ours
+    if getattr(own, "vllm_mode", "colocate") == "server":
+        raise SettingError(f"--episodes {options.episodes}: not with --vllm_mode server; give --vllm_mode colocate")
+    if (size := getattr(training, "vllm_tensor_parallel_size", 1)) > 1:
+        raise SettingError(
+            f"--episodes {options.episodes}: not with --vllm_tensor_parallel_size {size}: its ranks have "
+            "different numbers of steps to ask for"
         )

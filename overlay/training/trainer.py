@@ -195,15 +195,13 @@ class GuiTrainer(Backend):
         self.recorder.clear()
         self.beat("generating")
         if self.episodes is None or not self.model.training:
-            result = super()._generate_and_score_completions(inputs, *model)
-            self._watch_sampler(result)
+            result = self._generate_watched(inputs, *model)
             rewards = self.group_rewards()
             self.adjust(result, rewards)
             if self.model.training:
                 self.no_signal.note(inputs, rewards, self.own_part)
         else:
-            base = super()._generate_and_score_completions
-            inputs, result = self.episodes.batch(self, inputs, base, *model)
+            inputs, result = self.episodes.batch(self, inputs, self._generate_watched, *model)
         for name, scores in self.recorder.components().items():
             self.record_component(name, statistics(self._gathered(scores), self.group_size))
         texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)
@@ -230,10 +228,12 @@ class GuiTrainer(Backend):
         result["advantages"] = torch.where(result["advantages"] < 0, result["advantages"] * own, result["advantages"])
         self.record("blame", factors.mean().item())
 
-    def _watch_sampler(self, result: dict[str, Any]) -> None:
-        """RunStopped, on every rank, when an engine sampled from other prompts or weights than the trainer's."""
+    def _generate_watched(self, inputs: list[dict[str, Any]], *model: Any) -> dict[str, Any]:
+        """The base's step. RunStopped, on every rank, when an engine sampled from other prompts or weights than the
+        trainer's."""
+        result = super()._generate_and_score_completions(inputs, *model)
         if self.sampler_watch is None or (pair := self.sampled(result)) is None:
-            return
+            return result
         step, mask = self.state.global_step, result["completion_mask"]
         metrics, reason = self.sampler_watch.look(step, *pair, mask, self.group_size)
         for name, value in metrics.items():
@@ -242,6 +242,7 @@ class GuiTrainer(Backend):
             reason += ". With --generate_ahead 1 a step that changes the model as much does it too"
         if reason:
             raise RunStopped(reason)
+        return result
 
     @property
     def group_size(self) -> int:

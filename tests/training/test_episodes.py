@@ -10,6 +10,7 @@ from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import step_input
 from overlay.settings import TrainerOptions
+from overlay.training.backend import Answer
 from overlay.training.episodes import Episodes
 from overlay.training.recorder import Recorder
 from overlay.training.returns import Steps, returns
@@ -52,7 +53,7 @@ class Play:
     def ask(self, rows):
         self.asked.append([(each["source"], history) for each, history in zip(rows, histories(rows), strict=True)])
         texts = [answer(*said) for said in next(self.left)]
-        return [[number] for number in range(len(texts))], texts
+        return [Answer([number], None) for number in range(len(texts))], texts
 
 
 def test_right_answers_become_the_history_and_wrong_ones_are_patched():
@@ -72,7 +73,7 @@ def test_right_answers_become_the_history_and_wrong_ones_are_patched():
     assert play.played.right == [True, False, True, True, True, False] + [True, False] + [False] * 4
     # Slots that are not reached hold the rollout's last step again.
     assert [each["source"] for each in play.played.rows[6:]] == ["b:1"] * 6
-    assert play.played.ids[6:] == [[2], [3]] * 3
+    assert [each.ids for each in play.played.answers[6:]] == [[2], [3]] * 3
 
 
 def test_marks_in_a_models_own_words_end_nothing():
@@ -107,7 +108,7 @@ def test_a_rank_with_one_row_asks_as_the_others_do():
 
     def ask(rows):
         asked.append([each["source"] for each in rows])
-        return [[1]] * len(rows), [answer("wait", ""), answer("back", "")][: len(rows)]
+        return [Answer([1], None)] * len(rows), [answer("wait", ""), answer("back", "")][: len(rows)]
 
     options = SimpleNamespace(episode_steps=2, episode_discount=0.5, episode_weight=1.0, scale_rewards="none")
     for ranks, second in ((1, ["a:2"]), (2, ["a:2", "a:2"])):
@@ -224,7 +225,8 @@ def test_impossible_settings(changed, message):
             {"multi_objective_aggregation": "normalize_then_sum"},
             "not with --multi_objective_aggregation normalize_",
         ),
-        ({}, {"use_vllm": True}, "not with --use_vllm"),
+        ({}, {"use_vllm": True, "vllm_mode": "server"}, "not with --vllm_mode server"),
+        ({}, {"use_vllm": True, "vllm_tensor_parallel_size": 2}, "not with --vllm_tensor_parallel_size 2"),
         ({}, {"per_device_train_batch_size": 6}, "a process generates 6 completions"),
     ],
 )

@@ -24,6 +24,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template, step_input
 from overlay.rewards.page import page_reward
 from overlay.settings import TrainerOptions
+from overlay.training.backend import Answer
 from overlay.training.episodes import Episodes, Played
 from overlay.training.live import LivePages, live_pages
 from tests.conftest import needs_chromium
@@ -96,7 +97,7 @@ def test_a_page_judges_what_was_done_in_the_models_own_words(world):
     def ask(rows):
         asked.append([told(row) for row in rows])
         texts = [[said(task.steps[0], "mine"), "what?"], [said(task.steps[1], "mine too"), "eh?"], ["..."]]
-        return [[len(asked)]] * len(rows), texts[len(asked) - 1]
+        return [Answer([len(asked)], None)] * len(rows), texts[len(asked) - 1]
 
     episodes = episodes_of(pages, 3)
     played = episodes.play([dict(pages.seeds[0])] * 6, ask)
@@ -130,7 +131,7 @@ def test_an_apps_judge_hears_the_models_last_word(tmp_path):
         style = PromptStyle(load_template("en"), "en", space=Space("norm1000"))
         pages = LivePages(rows, style, 2, fleet, tmp_path / "screens")
         texts = [answer("task_impossible", "", "no such name"), answer("task_completed", "", "done")]
-        played = episodes_of(pages, 2).play([dict(rows[0])] * 4, lambda due: ([[1]] * len(due), texts))
+        played = episodes_of(pages, 2).play([dict(rows[0])] * 4, lambda due: ([Answer([1], None)] * len(due), texts))
     assert [row["page_reward"] for row in played.rows] == [1, 0, 1, 0]
     assert played.reached == [True, True, False, False]
     assert [rollout.done() for rollout in played.rollouts] == [1, 0]
@@ -149,7 +150,7 @@ def test_a_dead_browser_costs_its_rollouts_and_no_more(world, capsys):
         if len(turn) == 1:
             for pid in browsers(fleet.processes[1].pid):
                 os.kill(pid, signal.SIGKILL)
-        return [[1]] * len(rows), [said(task.steps[len(turn) - 1], "x")] * len(rows)
+        return [Answer([1], None)] * len(rows), [said(task.steps[len(turn) - 1], "x")] * len(rows)
 
     episodes = episodes_of(pages, 2)
     played = episodes.play([dict(pages.seeds[0])] * 4, ask)
@@ -163,7 +164,7 @@ def test_a_dead_browser_costs_its_rollouts_and_no_more(world, capsys):
     assert "1 of 2 rollouts were lost: " in capsys.readouterr().err
     turn.clear()
     turn.append(0)  # nobody is killed any more
-    again = episodes.play([dict(pages.seeds[0])] * 4, lambda rows: ([[1]] * len(rows), ["?"] * len(rows)))
+    again = episodes.play([dict(pages.seeds[0])] * 4, lambda rows: ([Answer([1], None)] * len(rows), ["?"] * len(rows)))
     assert all(again.reached)
 
 

@@ -14,6 +14,7 @@ from overlay.errors import SettingError
 from overlay.model.packing import IGNORED
 from overlay.model.vision import VISION, freeze_vision
 from overlay.training.advantages import advantages
+from overlay.training.backend import Answer
 from overlay.training.trainer import GuiTrainer
 
 
@@ -26,7 +27,7 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
         install(kwargs.get("processing_class"), kwargs["args"].num_generations)
         if kwargs.get("world"):
             install_for_episodes()
-        self._completions: list[list[int]] | None = None
+        self._answers: list[Answer] | None = None
         if kwargs["args"].use_vllm:
             install_for_vllm()
         super().__init__(**kwargs)
@@ -108,22 +109,24 @@ class GuiGRPOTrainer(GuiTrainer, GRPOTrainer):
             for row in rows
         ]
 
-    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[list[int]]:
-        ids, images, fields = self._tokenize_prompts(self._shown(rows))
-        return self._generate_single_turn(ids, images, fields, 1)[0]
+    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[Answer]:
+        prompts, images, fields = self._tokenize_prompts(self._shown(rows))
+        ids, log_probs = self._generate_single_turn(prompts, images, fields, 1)
+        return [Answer(*each) for each in zip(ids, log_probs or [None] * len(ids), strict=True)]
 
     @contextmanager
-    def instead_of_sampling(self, completions: list[list[int]]) -> Iterator[None]:
-        self._completions = completions
+    def instead_of_sampling(self, answers: list[Answer]) -> Iterator[None]:
+        self._answers = answers
         try:
             yield
         finally:
-            self._completions = None
+            self._answers = None
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> tuple[list[list[int]], Any]:
-        """TRL's; the completions that are there already, with no log-probs of a sampler."""
-        if self._completions is not None:
-            return self._completions, None
+        """TRL's; the answers that are there already."""
+        if self._answers is not None:
+            log_probs = [answer.log_probs for answer in self._answers]
+            return [answer.ids for answer in self._answers], log_probs if self.use_vllm else None
         return super()._generate_single_turn(*args, **kwargs)
 
     def leave_out(self, result: dict[str, Any], reached: torch.Tensor) -> None:

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from overlay.backends.trl.workarounds import MARK, install_for_vllm
 from overlay.training.vllm_agreement import without_image_tokens
 
+UNKNOWN = float("nan")
 MOST = 3.0  # of an importance ratio, as TRL's --vllm_importance_sampling_clip_max has it
 
 
@@ -65,13 +66,16 @@ class Engine:
         _, completions, logprobs, _ = self.vllm.generate(
             [prompts[n] for n in first], shown if any(shown) else None, count
         )
-        device, unknown = input_ids.device, float("nan")
-        values = [torch.tensor([unknown if top[0] is None else top[0] for top in row]) for row in logprobs]
-        self.sampled = pad_sequence(values, batch_first=True, padding_value=unknown).to(device)
+        self.keep([[top[0] for top in row] for row in logprobs])
         tokens = pad_sequence(
             [torch.tensor(list(ids)) for ids in completions], batch_first=True, padding_value=self.pad
         )
-        return torch.cat([input_ids, tokens.to(device)], 1)
+        return torch.cat([input_ids, tokens.to(input_ids.device)], 1)
+
+    def keep(self, log_probs: list[list[float | None]]) -> None:
+        """These are the log-probs of the batch's completions; None where the engine knows none."""
+        values = [torch.tensor([UNKNOWN if each is None else each for each in row]) for row in log_probs]
+        self.sampled = pad_sequence(values, batch_first=True, padding_value=UNKNOWN).to(self.trainer.args.device)
 
     def importance(self, own: torch.Tensor) -> torch.Tensor:
         """Truncated importance ratios (B, C) of the policy's own log-probs to those that were sampled with."""

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer
 
 from overlay.backends.vlm_r1.repairs import enlarge
+from overlay.training.backend import Answer
 from overlay.training.ends import ended
 
 Rows = list[dict[str, Any]]
@@ -29,8 +30,8 @@ def prepared(module: Any, processor: Any, rows: Rows) -> Any:
     return inputs
 
 
-def sampled(trainer: Any, rows: Rows, model: Any) -> list[list[int]]:
-    """A completion of each row as ids, with its end token where it has one."""
+def sampled(trainer: Any, rows: Rows, model: Any) -> list[Answer]:
+    """An answer to each row, with its end token where it has one."""
     inputs = Trainer._prepare_inputs(trainer, prepared(trainer.vlm_module, trainer.processing_class, rows))
     left_out = trainer.vlm_module.get_non_generate_params()
     given = {name: value for name, value in inputs.items() if name not in left_out}
@@ -39,16 +40,21 @@ def sampled(trainer: Any, rows: Rows, model: Any) -> list[list[int]]:
         whole = inner.generate(**given, generation_config=trainer.generation_config)
     completions = whole[:, inputs["input_ids"].size(1) :]
     mask, _ = ended(completions, trainer.ends)
-    return [ids[kept.bool()].tolist() for ids, kept in zip(completions, mask, strict=True)]
+    ids = [row[kept.bool()].tolist() for row, kept in zip(completions, mask, strict=True)]
+    if trainer.engine is None:
+        return [Answer(each, None) for each in ids]
+    return [Answer(each, row[: len(each)].tolist()) for each, row in zip(ids, trainer.engine.sampled, strict=True)]
 
 
 @contextmanager
-def generating(trainer: Any, completions: list[list[int]]) -> Iterator[None]:
-    """The trainer's model, out of its wrappers and its adapter's, answers with these completions."""
+def generating(trainer: Any, answers: list[Answer]) -> Iterator[None]:
+    """The trainer's model, out of its wrappers and its adapter's, answers with these."""
     inner = trainer.accelerator.unwrap_model(trainer.model)
     base = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
     pad_id = getattr(trainer.processing_class, "tokenizer", trainer.processing_class).pad_token_id
-    tokens = pad_sequence([torch.tensor(ids) for ids in completions], batch_first=True, padding_value=pad_id)
+    tokens = pad_sequence([torch.tensor(each.ids) for each in answers], batch_first=True, padding_value=pad_id)
+    if trainer.engine is not None:
+        trainer.engine.keep([each.log_probs for each in answers])
     own = vars(base).get("generate")
     base.generate = lambda input_ids, **inputs: torch.cat([input_ids, tokens.to(input_ids.device)], 1)
     try:

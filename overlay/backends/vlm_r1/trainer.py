@@ -30,6 +30,7 @@ from overlay.errors import SettingError
 from overlay.model.processor import limit_pixels
 from overlay.settings import VlmTrainerOptions
 from overlay.training.advantages import advantages, spread
+from overlay.training.backend import Answer
 from overlay.training.ends import end_tokens, ended
 from overlay.training.refill import is_dull
 from overlay.training.scores import Scores
@@ -160,11 +161,11 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
         pairs = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
         return [ids[mask.bool()].tolist() for ids, mask in pairs], [each or None for each in module.shown]
 
-    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[list[int]]:
+    def answers(self, rows: list[dict[str, Any]], *model: Any) -> list[Answer]:
         return sampled(self, rows, *model)
 
-    def instead_of_sampling(self, completions: list[list[int]]) -> AbstractContextManager[None]:
-        return generating(self, completions)
+    def instead_of_sampling(self, answers: list[Answer]) -> AbstractContextManager[None]:
+        return generating(self, answers)
 
     def leave_out(self, result: dict[str, Any], reached: torch.Tensor) -> None:
         result["reached"] = reached
