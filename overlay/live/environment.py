@@ -1,7 +1,7 @@
 """What can be played: pages that are reset to a seed, seen, acted on, and that say themselves how it went."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +41,10 @@ class Environment(Protocol):
         """The page's own verdict, 1 for success, None while the episode runs."""
         ...
 
+    def close(self) -> None:
+        """Give up its page, or whatever it holds; it is not asked again."""
+        ...
+
 
 @dataclass(frozen=True)
 class Pages:
@@ -53,17 +57,19 @@ class Pages:
     @contextmanager
     def open(self) -> Iterator[Environment]:
         """One in a browser of its own."""
-        with chromium.open_browser() as browser:
-            yield self.on(browser)
+        with chromium.open_browser() as browser, closing(self.on(browser)) as environment:
+            yield environment
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What became of a command: the screen (PNG), the page's verdict, None while it runs; after a reset its goal."""
+    """What became of a command: the screen (PNG), the page's verdict, None while it runs; after a reset its goal and
+    the seed that was played."""
 
     screen: bytes
     reward: float | None
     goal: Goal | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from multiprocessing import Pipe
 from typing import Any
 
 from overlay.live.environment import Lost, Seen
 
-DEADLINE = 120.0  # seconds for the commands of one browser; then it hangs
+DEADLINE = 120.0  # seconds for a round of commands; a browser that has not answered hangs
 
 ENDED, HUNG = Lost("its browser has ended"), Lost("its browser gave no answer in time")
 
@@ -56,12 +57,13 @@ class Fleet:
         for place, sent in messages.items():
             self._send(place, sent)
         found: dict[int, Seen | Lost] = {}
+        end = time.monotonic() + DEADLINE
         for place, sent in messages.items():
-            answers = self._received(place, len(sent))
+            answers = self._received(place, len(sent), end)
             if _are_resets(sent) and HUNG not in answers and all(isinstance(answer, Lost) for answer in answers):
                 self._end(place)  # it died between two episodes: nothing is lost by that
                 self._send(place, sent)
-                answers = self._received(place, len(sent))
+                answers = self._received(place, len(sent), time.monotonic() + DEADLINE)
             found.update(zip(shares[place], answers, strict=True))
         return found
 
@@ -79,12 +81,12 @@ class Fleet:
             except OSError:
                 self._end(place)
 
-    def _received(self, place: int, count: int) -> list[Seen | Lost]:
+    def _received(self, place: int, count: int, end: float) -> list[Seen | Lost]:
         process = self.processes[place]
         if process is None:
             return [ENDED] * count
         try:
-            if process.connection.poll(DEADLINE):
+            if process.connection.poll(max(0.0, end - time.monotonic())):
                 return process.connection.recv()
             lost = HUNG
         except (EOFError, OSError):

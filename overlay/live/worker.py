@@ -7,6 +7,7 @@ failed, `Lost`. A page that failed is opened anew at its next reset; a browser t
 """
 
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -33,9 +34,10 @@ class Worker:
             self.open[slot] = self.on(self.browser)
         environment = self.open[slot]
         for tried in range(SEEDS_TRIED):
-            goal = environment.reset(task, seed + tried * STRIDE)
+            played = seed + tried * STRIDE
+            goal = environment.reset(task, played)
             if goal is not None:
-                return Seen(environment.screen(), environment.reward(), goal)
+                return Seen(environment.screen(), environment.reward(), goal, played)
         return Lost(f"{task}: none of {SEEDS_TRIED} seeds can be solved")
 
     def act(self, slot: int, action: Action) -> Seen:
@@ -49,7 +51,9 @@ class Worker:
         try:
             return getattr(self, method)(slot, *arguments)
         except Exception as error:  # noqa: BLE001  whatever a page does costs its episode, and is told
-            self.open.pop(slot, None)
+            if (failed := self.open.pop(slot, None)) is not None:
+                with suppress(Exception):
+                    failed.close()
             return Lost(f"{type(error).__name__}: {error}".splitlines()[0])
 
 

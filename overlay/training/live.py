@@ -8,6 +8,7 @@ equal screens are one image. An episode ends with the page's verdict, when the m
 
 import hashlib
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from overlay.errors import SettingError
 from overlay.live.environment import Goal, Lost, Seen, input_of
 from overlay.live.fleet import Command, Fleet
 from overlay.live.kinds import pages_of
+from overlay.live.worker import STRIDE
 from overlay.metrics.flags import FINAL_TYPES
 from overlay.metrics.rules.step import screen_of
 from overlay.prompt.style import PromptStyle
@@ -29,13 +31,16 @@ from overlay.training.sampler import EpisodeSampler
 from overlay.training.semi_online import check_sizes
 
 SCREENS = "screens"  # folder of a run
+BEGUN = 3  # tries to begin an episode alike in all its rollouts
+UNLIKE = "it did not begin as the episode's other rollouts did"
 
 
 class LiveRollout:
-    """One rollout; see `overlay.training.episodes.Rollout`. `name`: of its episode; `screens`: where they are kept."""
+    """One rollout; see `overlay.training.episodes.Rollout`. `name`: of its task; `screens`: where they are kept."""
 
     def __init__(self, name: str, style: PromptStyle, screens: Path):
         self.name, self.style, self.folder = name, style, screens
+        self.seed: int | None = None  # that is played
         self.right, self.lost, self.reward = list[bool](), "", 0.0
         self.goal: Goal | None = None
         self.over = True  # until the page is there
@@ -53,7 +58,7 @@ class LiveRollout:
             self._end(None)
             return
         if seen.goal is not None:
-            self.goal, self.over = seen.goal, False
+            self.goal, self.seed, self.over = seen.goal, seen.seed, False
         if self.final:
             self._end(seen.reward or 0.0)  # a page that judges by itself has said so before
             return
@@ -67,10 +72,11 @@ class LiveRollout:
         if self.right:
             self.right[-1] = True  # there is a step after it
         template = self.style.template or load_template(self.style.language)
+        source = f"{self.name}-{self.seed}/{Path(self.screens[-1]).stem}"
         problem = render_question(template, input_of(self.goal, self.history, self.screens), self.style.language)
         row = {
             "problem": problem, "image": self.screens[-2:], "solution": "", "accu_reward_method": "page",
-            "elements": None, "group": "", "thinking": "", "source": f"{self.name}/{Path(self.screens[-1]).stem}",
+            "elements": None, "group": "", "thinking": "", "source": source,
         }  # fmt: skip
         columns = example_columns({name: [value] for name, value in row.items()}, self.style)
         self.rows.append({name: values[0] for name, values in columns.items()} | {"page_reward": 0.0})
@@ -122,9 +128,31 @@ class LivePages:
     def begin(self, rows: list[Row], generations: int) -> list[Rollout]:
         self.folder.mkdir(parents=True, exist_ok=True)
         drawn = [row for row in rows[:: self.slots * generations] for _ in range(generations)]
-        self.rollouts = [LiveRollout(row["source"], self.style, self.folder) for row in drawn]
-        self._do({number: ("reset", (row["task"], row["seed"])) for number, row in enumerate(drawn)})
+        self.rollouts = [self._rollout(row["task"]) for row in drawn]
+        wanted = {number: row["seed"] for number, row in enumerate(drawn)}
+        for tried in range(1, BEGUN + 1):
+            self._do({number: ("reset", (drawn[number]["task"], seed)) for number, seed in wanted.items()})
+            wanted = {}
+            for first in range(0, len(drawn), generations):
+                wanted |= self._not_alike(first, generations, drawn[first]["seed"] + tried * STRIDE)
+            if not wanted or tried == BEGUN:
+                break
+            for number in wanted:
+                self.rollouts[number] = self._rollout(drawn[number]["task"])
+        for number in wanted:
+            self.rollouts[number].seen(Lost(self.rollouts[number].lost or UNLIKE))
         return list(self.rollouts)
+
+    def _rollout(self, task: str) -> LiveRollout:
+        return LiveRollout(f"{self.fleet.kind}/{task}", self.style, self.folder)
+
+    def _not_alike(self, first: int, generations: int, next_seed: int) -> dict[int, int]:
+        """Which of an episode's rollouts have to begin again, and the seed: the one that most of them play, or the next
+        one where none could begin."""
+        group = range(first, first + generations)
+        seeds = Counter(seed for number in group if (seed := self.rollouts[number].seed) is not None)
+        seed = seeds.most_common(1)[0][0] if seeds else next_seed
+        return {number: seed for number in group if self.rollouts[number].seed != seed}
 
     def advance(self) -> None:
         """Do what the rollouts want of their pages, all at once."""

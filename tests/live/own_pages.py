@@ -36,6 +36,9 @@ class Countdown:
     def reward(self) -> float | None:
         return self.verdict
 
+    def close(self) -> None:
+        """There is nothing to give up."""
+
 
 def on(browser: Browser) -> Countdown:
     return Countdown()

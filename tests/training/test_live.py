@@ -20,14 +20,16 @@ from overlay.live.phone.environment import SCALE
 from overlay.live.phone.screen import UNIT
 from overlay.live.phone.tasks import draw_task
 from overlay.live.phone.words import LANGUAGES
+from overlay.live.worker import STRIDE
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template, step_input
 from overlay.rewards.page import page_reward
 from overlay.settings import TrainerOptions
 from overlay.training.backend import Answer
 from overlay.training.episodes import Episodes, Played
-from overlay.training.live import LivePages, live_pages
+from overlay.training.live import UNLIKE, LivePages, live_pages
 from tests.conftest import needs_chromium
+from tests.live.flaky_pages import ASKED
 from tests.live.test_fleet import browsers
 
 TASK = "form"
@@ -166,6 +168,30 @@ def test_a_dead_browser_costs_its_rollouts_and_no_more(world, capsys):
     turn.append(0)  # nobody is killed any more
     again = episodes.play([dict(pages.seeds[0])] * 4, lambda rows: ([Answer([1], None)] * len(rows), ["?"] * len(rows)))
     assert all(again.reached)
+
+
+@pytest.mark.integration
+@needs_chromium
+def test_rollouts_of_an_episode_begin_alike(tmp_path, monkeypatch):
+    """A seed that no page can begin is replaced by the next one; where one page plays another seed than the others of
+    its episode, it begins again with theirs."""
+    monkeypatch.setenv(ASKED, str(tmp_path / "asked"))
+    rows = Dataset.from_dict({"task": ["countdown"] * 2, "seed": [3, 5], "source": ["a", "b"]})
+    with closing(Fleet("tests.live.flaky_pages", 2)) as fleet:
+        pages = LivePages(rows, PromptStyle(load_template("en"), "en"), 1, fleet, tmp_path / "screens")
+        rollouts = pages.begin([dict(rows[number]) for number in (0, 0, 0, 1, 1, 1)], 3)
+        assert [one.seed for one in rollouts] == [3 + STRIDE] * 3 + [5] * 3
+        assert {one.lost for one in rollouts} == {""}
+        assert [len(one.screens) for one in rollouts] == [1] * 6
+        sources = [one.due()["source"].rsplit("/", 1)[0] for one in rollouts]
+        assert (
+            sources
+            == [f"tests.live.flaky_pages/countdown-{3 + STRIDE}"] * 3 + ["tests.live.flaky_pages/countdown-5"] * 3
+        )
+        monkeypatch.setattr("overlay.training.live.BEGUN", 1)
+        (tmp_path / "asked").unlink()
+        rollouts = pages.begin([dict(rows[1])] * 3, 3)
+        assert sorted(one.lost for one in rollouts) == ["", "", UNLIKE]
 
 
 def test_a_run_of_which_nothing_is_left_ends():

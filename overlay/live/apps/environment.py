@@ -66,6 +66,9 @@ class Apps:
             return True
         return False
 
+    def close(self) -> None:
+        self.page.context.close()
+
     def reward(self) -> float | None:
         return self.verdict
 

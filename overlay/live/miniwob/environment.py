@@ -41,6 +41,9 @@ class MiniWob:
             return False
         return True
 
+    def close(self) -> None:
+        self.page.context.close()
+
     def reward(self) -> float | None:
         return browser.reward(self.page)
 

@@ -51,6 +51,9 @@ class Phone:
             return False
         return True
 
+    def close(self) -> None:
+        self.page.context.close()
+
     def reward(self) -> float | None:
         return 0.0 if self.failed else None if self.steps else 1.0
 

@@ -1,0 +1,34 @@
+"""Pages that do not always begin: seed 3 never, and seed 5 not in the first process that is asked for it."""
+
+import os
+from pathlib import Path
+
+from playwright.sync_api import Browser
+
+from overlay.live.environment import Goal, Pages
+from tests.live.own_pages import Countdown
+
+ASKED = "FLAKY_PAGES"  # variable of the environment: a file that is there once seed 5 was asked for
+
+
+class Flaky(Countdown):
+    """See `overlay.live.environment.Environment`."""
+
+    def reset(self, task: str, seed: int) -> Goal | None:
+        if seed == 3:
+            raise RuntimeError("the page is blank")
+        if seed == 5:
+            try:
+                Path(os.environ[ASKED]).touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                return None
+        return super().reset(task, seed)
+
+
+def on(browser: Browser) -> Flaky:
+    return Flaky()
+
+
+PAGES = Pages(tasks=("countdown",), held_out=(), on=on)
