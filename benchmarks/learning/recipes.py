@@ -10,8 +10,8 @@ LEFT_OUT = ("chats", "dialog", "toolbar", "menu", "calendar")
 PLAYED = tuple(kind for kind in TRAINED_KINDS if kind not in LEFT_OUT)
 
 LIVE: Flags = {
-    "episodes": "live", "live_pages": "phone", "live_tasks": ":".join(PLAYED), "episode_steps": 4,
-    "per_device_train_batch_size": 128, "reward_funcs": ("page", "format_scaled"),
+    "episodes": "live", "live_pages": "phone", "live_tasks": ":".join(PLAYED), "episode_steps": 3,
+    "per_device_train_batch_size": 96, "reward_funcs": ("page", "format_scaled"),
 }  # fmt: skip
 SEMI_ONLINE: Flags = {"episodes": "semi-online", "episode_steps": 4, "per_device_train_batch_size": 64}
 RIGHT: Flags = {"max_steps": 30, "per_device_train_batch_size": 16, "learning_rate": 5e-4}
@@ -19,10 +19,12 @@ RIGHT: Flags = {"max_steps": 30, "per_device_train_batch_size": 16, "learning_ra
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to train. `flags`: of GRPO, beside the demo's; None: none. `warm`: flags of supervised training on the
-    same rows before it; None: none. `sampled`: rows have the column `difficulty`, of the start's own samples."""
+    """A way to train. `name`: of its runs, which studies share; `shown`: as the study calls it. `flags`: of GRPO, after
+    the demo's; None: none. `warm`: flags of supervised training on the same rows before it; None: none. `sampled`:
+    rows have the column `difficulty`, of the start's own samples."""
 
     name: str
+    shown: str
     flags: Flags | None = field(default_factory=dict)
     warm: Flags | None = None
     sampled: bool = False
@@ -37,14 +39,20 @@ class Study:
     recipes: tuple[Recipe, ...]
 
 
+DEMO = "GRPO"  # the demo's own
+
 STUDIES = {
-    "live": Study("play", 80, (Recipe("live", LIVE),)),
-    "episodes": Study("play", 60, (Recipe("step-wise"), Recipe("semi-online", SEMI_ONLINE))),
+    "live": Study("play", 80, (Recipe("live", "live", LIVE),)),
+    "episodes": Study("play", 60, (Recipe(DEMO, "step-wise"), Recipe("semi-online", "semi-online", SEMI_ONLINE))),
     "clicks": Study(
-        "rows", 60, tuple(Recipe(name, {"click_reward": name}) for name in ("box", "gaussian", "point", "iou"))
+        "rows", 60, (Recipe(DEMO, "box"), *(Recipe(n, n, {"click_reward": n}) for n in ("gaussian", "point", "iou")))
     ),
-    "warm-start": Study("rows", 60, (Recipe("GRPO"), Recipe("SFT", None, RIGHT), Recipe("SFT, GRPO", {}, RIGHT))),
+    "warm-start": Study(
+        "rows",
+        60,
+        (Recipe(DEMO, "GRPO"), Recipe("SFT", "SFT", None, RIGHT), Recipe("SFT-GRPO", "SFT, GRPO", {}, RIGHT)),
+    ),
     "difficulty": Study(
-        "rows", 60, (Recipe("all rows"), Recipe("0.1 to 0.9", {"difficulty": "0.1:0.9"}, sampled=True))
+        "rows", 60, (Recipe(DEMO, "all rows"), Recipe("between", "0.1 to 0.9", {"difficulty": "0.1:0.9"}, sampled=True))
     ),
 }

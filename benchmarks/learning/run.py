@@ -55,9 +55,9 @@ def study(name: str, about: Study, seeds: int, out: Path) -> tuple[Figures, Resu
     before = judge(MODEL, out / "start")
     for seed in range(seeds):
         for recipe in about.recipes:
-            print(f"{name}: {recipe.name}, seed {seed}", file=sys.stderr, flush=True)
+            print(f"{name}: {recipe.shown}, seed {seed}", file=sys.stderr, flush=True)
             folder = trained(out, recipe, out / "train.jsonl", about.steps, seed)
-            results.setdefault(recipe.name, []).append({**judge(folder, folder), "folder": str(folder)})
+            results.setdefault(recipe.shown, []).append({**judge(folder, folder), "folder": str(folder)})
     return before, results
 
 

@@ -56,11 +56,11 @@ def with_difficulty(out: Path, rows: Path) -> Path:
 
 def trained(out: Path, recipe: Recipe, rows: Path, steps: int, seed: int) -> Path:
     """The folder of the model that a recipe makes with a seed."""
-    folder, start = out / f"{recipe.name.replace(' ', '-')}-{seed}", MODEL
+    folder, start = out / f"{recipe.name}-{seed}", MODEL
     if recipe.warm is not None:
         told = out / "recordings.jsonl"
         write_recordings(rows, told, early=0.0)
-        start = sft(folder.with_name(folder.name + "-sft"), told, seed, recipe.warm)
+        start = sft(out / f"SFT-{seed}", told, seed, recipe.warm)
     if recipe.flags is None:
         return start
     return grpo(folder, start, with_difficulty(out, rows) if recipe.sampled else rows, steps, seed, recipe.flags)
