@@ -13,7 +13,7 @@ LIVE: Flags = {
     "episodes": "live", "live_pages": "phone", "live_tasks": ":".join(PLAYED), "episode_steps": 3,
     "per_device_train_batch_size": 96, "reward_funcs": ("page", "format_scaled"),
 }  # fmt: skip
-SEMI_ONLINE: Flags = {"episodes": "semi-online", "episode_steps": 4, "per_device_train_batch_size": 64}
+SEMI_ONLINE: Flags = {"episodes": "semi-online", "episode_steps": 3, "per_device_train_batch_size": 72}
 RIGHT: Flags = {"max_steps": 30, "per_device_train_batch_size": 16, "learning_rate": 5e-4}
 
 

@@ -11,6 +11,7 @@ episode is made of is a `World`'s: recorded steps (`overlay.training.semi_online
 
 import math
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -86,6 +87,7 @@ class Episodes:
     def __init__(self, world: World, options: Any, generations: int, gather: Callable):
         self.world, self.options, self.gather = world, options, gather
         self.slots, self.generations = options.episode_steps, generations
+        self.world_share = 0.0  # of the time that the last batch was played in, of this process
         self.in_vain = 0  # batches, one after the other, of which nothing is left
 
     def batch(
@@ -118,7 +120,9 @@ class Episodes:
 
     def play(self, rows: list[Row], ask: Ask) -> Played:
         """Play the episodes of a rank's rows. `ask` is called equally often on every rank, with rows."""
+        started = time.monotonic()
         rollouts, asked = self.world.begin(rows, self.generations), rows
+        in_world = time.monotonic() - started
         taken: list[list[tuple[Row, Answer]]] = [[] for _ in rollouts]
         for slot in range(self.slots):
             due = [(number, row) for number, one in enumerate(rollouts) if (row := one.due()) is not None]
@@ -134,7 +138,10 @@ class Episodes:
             for (number, row), own, text in zip(due, answers, texts, strict=False):  # none due: nobody is told
                 rollouts[number].take(text)
                 taken[number].append((row, own))
+            left = time.monotonic()
             self.world.advance()
+            in_world += time.monotonic() - left
+        self.world_share = in_world / (time.monotonic() - started)
         return self._slotted(rollouts, taken)
 
     def _slotted(self, rollouts: list[Rollout], taken: list[list[tuple[Row, Answer]]]) -> Played:
@@ -189,5 +196,6 @@ class Episodes:
         means = [*known.nanmean(0).nan_to_num().tolist(), known[:, 0].isnan().float().mean().item()]
         named = dict(zip(("steps", "progress", "success", "lost"), means, strict=True))
         return {f"episodes/{name}": value for name, value in named.items()} | {
-            "episodes/return": first.mean().item() if len(first) else 0.0
+            "episodes/return": first.mean().item() if len(first) else 0.0,
+            "episodes/world_share": self.gather(torch.tensor([self.world_share])).mean().item(),
         }

@@ -96,6 +96,7 @@ def test_an_episode_ends_with_the_miss_after_the_last_patch():
     # Returns at step 1 of a: 1 (a miss hands nothing back) and 0.2; whole rollouts: 1.3 and 0.2.
     torch.testing.assert_close(advantages[:3], torch.tensor([0.4 + 0.55, -0.4 - 0.55, 0 + 0.55]))
     assert advantages[3:].abs().max() == 0
+    assert 0 < metrics.pop("episodes/world_share") < 0.5
     assert metrics == pytest.approx(
         {"episodes/steps": 5 / 4, "episodes/progress": (1 / 3 + 0 + 1 + 1) / 4, "episodes/success": 0.5,
          "episodes/lost": 0, "episodes/return": (1 + 0.2 + 1 + 1) / 4}

@@ -119,6 +119,7 @@ def test_a_page_judges_what_was_done_in_the_models_own_words(world):
     rewards = torch.tensor([0.0, 0.0, 1.0, 0.0, math.nan, 0.0])
     advantages, metrics = episodes.advantages(played, rewards, rewards)
     torch.testing.assert_close(advantages, torch.tensor([0.375, -0.125, 0, -0.125, 0, -0.125]))
+    assert 0.5 < metrics.pop("episodes/world_share") < 1  # who asks here has the answers
     assert metrics == {"episodes/steps": 2.5, "episodes/progress": 0.5, "episodes/success": 0.5, "episodes/lost": 0,
                        "episodes/return": 0.25}  # fmt: skip
 
