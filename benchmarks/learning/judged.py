@@ -1,8 +1,9 @@
 """What a trained model is worth: greedy answers on the demo's held-out steps, or episodes in a browser."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
-from statistics import mean, median
+from statistics import geometric_mean, mean
 from typing import Any
 
 from datasets import Dataset
@@ -10,7 +11,7 @@ from transformers import AutoModelForImageTextToText
 
 from benchmarks.learning.recipes import LEFT_OUT, PLAYED
 from benchmarks.learning.runs import command
-from overlay.action.action import BOX_TYPES, Action, as_box, iou, parse_action
+from overlay.action.action import BOX_TYPES, Action, Box, as_box, iou, parse_action
 from overlay.demo.score import BATCH, MOST_TOKENS, Truth, figures
 from overlay.metrics.flags import gold_action
 from overlay.model.answer import complete
@@ -21,17 +22,30 @@ EPISODES = 16  # of each kind of page
 
 
 def boxes(pairs: list[tuple[Action | None, Action]]) -> dict[str, float]:
-    """Of clicks that are answered by the gold's type: the median of the answered box's area over the gold's, and the
-    mean IoU."""
+    """Of clicks that are answered by the gold's type with a box: the geometric mean of its area over the gold's, and
+    the mean IoU."""
     found = [
         (as_box(answer.coordinates), as_box(gold.coordinates))
         for answer, gold in pairs
         if answer and gold.type in BOX_TYPES and answer.type == gold.type and answer.coordinates and gold.coordinates
     ]
-    if not found:
-        return {"area": 0.0, "iou": 0.0}
-    areas = [(x2 - x1) * (y2 - y1) / ((a2 - a1) * (b2 - b1)) for (x1, y1, x2, y2), (a1, b1, a2, b2) in found]
-    return {"area": median(areas), "iou": mean(iou(box, gold) for box, gold in found)}
+    areas = [ratio for box, gold in found if (ratio := _area(box) / _area(gold)) > 0]
+    overlaps = [iou(box, gold) for box, gold in found]
+    return {"area": geometric_mean(areas) if areas else 0.0, "iou": mean(overlaps or [0.0])}
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def sampled_areas(folder: Path) -> dict[int, float]:
+    """Of a run's sampled clicks: `boxes`' area at each step, from its rollouts."""
+    pairs = defaultdict(list)
+    for file in sorted((folder / "rollouts").glob("*.jsonl")):
+        for line in file.open(encoding="utf-8"):
+            record = json.loads(line)
+            pairs[record["step"]].append((parse_action(record["completion"]), gold_action(record["solution"])))
+    return {step: boxes(found)["area"] for step, found in sorted(pairs.items())}
 
 
 def answered(folder: Path, rows: Dataset, truth: Truth, style: PromptStyle) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from overlay.action.clicks import CLICKS
 from overlay.demo.flags import Flags
 from overlay.live.phone.kinds import TRAINED_KINDS
 
@@ -20,23 +21,26 @@ RIGHT: Flags = {"max_steps": 30, "per_device_train_batch_size": 16, "learning_ra
 @dataclass(frozen=True)
 class Recipe:
     """A way to train. `name`: of its runs, which studies share; `shown`: as the study calls it. `flags`: of GRPO, after
-    the demo's; None: none. `warm`: flags of supervised training on the same rows before it; None: none. `sampled`:
-    rows have the column `difficulty`, of the start's own samples."""
+    the demo's; None: none. `warm`: flags of supervised training on the same rows before it; None: none; `loose`: with
+    boxes as drawn by hand. `sampled`: rows have the column `difficulty`, of the start's own samples."""
 
     name: str
     shown: str
     flags: Flags | None = field(default_factory=dict)
     warm: Flags | None = None
+    loose: bool = False
     sampled: bool = False
 
 
 @dataclass(frozen=True)
 class Study:
-    """`judge`: `rows`, greedy answers on the held-out steps, or `play`, episodes in a browser. `steps`: of GRPO."""
+    """`judge`: `rows`, greedy answers on the held-out steps, or `play`, episodes in a browser. `steps`: of GRPO;
+    `sizes`: show how large boxes are."""
 
     judge: str
     steps: int
     recipes: tuple[Recipe, ...]
+    sizes: bool = False
 
 
 DEMO = "GRPO"  # the demo's own
@@ -45,7 +49,13 @@ STUDIES = {
     "live": Study("play", 80, (Recipe("live", "live", LIVE),)),
     "episodes": Study("play", 60, (Recipe(DEMO, "step-wise"), Recipe("semi-online", "semi-online", SEMI_ONLINE))),
     "clicks": Study(
-        "rows", 60, (Recipe(DEMO, "box"), *(Recipe(n, n, {"click_reward": n}) for n in ("gaussian", "point", "iou")))
+        "rows",
+        60,
+        (
+            Recipe("loose", "loose SFT", None, RIGHT, loose=True),
+            *(Recipe(name, name, {"click_reward": name}, RIGHT, loose=True) for name in CLICKS),
+        ),
+        sizes=True,
     ),
     "warm-start": Study(
         "rows",

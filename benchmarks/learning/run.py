@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     kept = args.out / args.study
     kept.mkdir(exist_ok=True)
     (kept / "results.json").write_text(json.dumps({"start": before, **results}, indent=2), encoding="utf-8")
-    draw(args.study, before, results, kept / f"{args.study}.png")
+    draw(args.study, before, results, STUDIES[args.study].sizes, kept / f"{args.study}.png")
     print(table(before, results))
     return 0
 

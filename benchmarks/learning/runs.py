@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.learning.recipes import Recipe
-from overlay.demo.early_ends import write_recordings
 from overlay.demo.flags import GRPO, KEEP_MEMORY, SFT, Flags, grpo_flags, sft_flags, words_of
+from overlay.demo.recordings import write_recordings
 from overlay.demo.score import MODEL, MOST_TOKENS, TASKS
 from overlay.errors import RunStopped
 
@@ -58,9 +58,9 @@ def trained(out: Path, recipe: Recipe, rows: Path, steps: int, seed: int) -> Pat
     """The folder of the model that a recipe makes with a seed."""
     folder, start = out / f"{recipe.name}-{seed}", MODEL
     if recipe.warm is not None:
-        told = out / "recordings.jsonl"
-        write_recordings(rows, told, early=0.0)
-        start = sft(out / f"SFT-{seed}", told, seed, recipe.warm)
+        told = out / ("loose.jsonl" if recipe.loose else "recordings.jsonl")
+        write_recordings(rows, told, early=0.0, loose=recipe.loose)
+        start = sft(out / f"{told.stem}-{seed}", told, seed, recipe.warm)
     if recipe.flags is None:
         return start
     return grpo(folder, start, with_difficulty(out, rows) if recipe.sampled else rows, steps, seed, recipe.flags)

@@ -3,7 +3,7 @@
     python -m overlay.demo.make_model --out runs/demo-model        (make demo-model)
 
 A Qwen2.5-VL of two million parameters. `overlay.demo.see` teaches it to read a screen and to say where a thing is, then
-full steps with the GUI prompt. Last comes `make sft` on recordings that end too early (overlay.demo.early_ends): it
+full steps with the GUI prompt. Last comes `make sft` on recordings that end too early (overlay.demo.recordings): it
 still sees, and often stops, which leaves GRPO room. What each stage wrote is used again when it is there.
 """
 
@@ -22,8 +22,8 @@ from overlay.action.space import Space
 from overlay.data.dataset import each_row, load_dataset
 from overlay.demo import tiny_model
 from overlay.demo.album import make_album
-from overlay.demo.early_ends import write_recordings
 from overlay.demo.flags import PIXELS, SFT, sft_flags, words_of
+from overlay.demo.recordings import write_recordings
 from overlay.demo.score import MODEL
 from overlay.demo.step_lessons import looked_answer
 from overlay.errors import Arguments, RunStopped, command

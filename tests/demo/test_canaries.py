@@ -10,8 +10,8 @@ import pytest
 from transformers import AutoModelForImageTextToText
 
 from overlay.action.space import Space
-from overlay.demo.early_ends import ends_early
 from overlay.demo.looks import changed, two_screens, with_screens
+from overlay.demo.recordings import ends_early
 from overlay.demo.score import BATCH, MODEL, MOST_TOKENS, figures, truth_of
 from overlay.metrics.flags import gold_action
 from overlay.model.answer import complete

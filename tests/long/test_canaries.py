@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from data_prep.convert import convert
-from overlay.demo.early_ends import ends_early
 from overlay.demo.flags import GRPO, UPSTREAM
+from overlay.demo.recordings import ends_early
 from overlay.demo.run import reward_curve, training
 from overlay.demo.score import TASKS
 from overlay.live.phone.screen import HEIGHT, WIDTH
