@@ -10,8 +10,8 @@ from overlay.action.action import Box
 _MESSAGES = {
     "Rect": {"left": (1, "int32"), "top": (2, "int32"), "right": (3, "int32"), "bottom": (4, "int32")},
     "Node": {
-        "bounds": (2, "Rect"), "checkable": (12, "bool"), "clickable": (14, "bool"), "editable": (15, "bool"),
-        "long_clickable": (19, "bool"), "visible": (23, "bool"),
+        "bounds": (2, "Rect"), "description": (4, "string"), "checkable": (12, "bool"), "clickable": (14, "bool"),
+        "editable": (15, "bool"), "long_clickable": (19, "bool"), "visible": (23, "bool"),
     },
     "Tree": {"nodes": (1, "[Node]")},
     "Window": {"layer": (4, "int32"), "tree": (11, "Tree")},
@@ -21,12 +21,13 @@ _MESSAGES = {
 
 @dataclass(frozen=True)
 class Node:
-    """A visible element: its box in pixels of the screen, the layer of its window (higher is in front), and whether it
-    takes a finger."""
+    """A visible element: its box in pixels of the screen, the layer of its window (higher is in front), whether it
+    takes a finger, and its content description."""
 
     box: Box
     layer: int
     touchable: bool
+    description: str = ""
 
 
 @cache
@@ -36,7 +37,7 @@ def _forest() -> Any:
     package = "overlay.accessibility"
     file = descriptor_pb2.FileDescriptorProto(name="overlay/accessibility.proto", package=package, syntax="proto3")
     field = descriptor_pb2.FieldDescriptorProto
-    plain = {"int32": field.TYPE_INT32, "bool": field.TYPE_BOOL}
+    plain = {"int32": field.TYPE_INT32, "bool": field.TYPE_BOOL, "string": field.TYPE_STRING}
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
         for called, (number, kind) in fields.items():
@@ -64,6 +65,7 @@ def nodes(tree: bytes) -> list[Node]:
             (node.bounds.left, node.bounds.top, node.bounds.right, node.bounds.bottom),
             window.layer,
             node.clickable or node.long_clickable or node.checkable or node.editable,
+            node.description,
         )
         for window in forest.windows
         for node in window.tree.nodes

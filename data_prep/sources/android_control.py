@@ -3,7 +3,8 @@
 Fields as its README has them: episode_id, goal, screenshots (PNG), accessibility_trees (of each screenshot), actions
 (JSON; one fewer than screenshots), step_instructions. A click's box is the smallest element around it that takes a
 finger, in the foremost window. An instruction that spans several steps is repeated for each, as published. The last
-screen becomes `task_completed`.
+screen becomes `task_completed`. Where the foremost window has one button that is described as the way back, pressing it
+and `back` stand for each other: the one that was not recorded is a further right action.
 """
 
 import json
@@ -24,10 +25,20 @@ from data_prep.sources.common import (
     size_of,
     tapped,
     typed,
+    written,
 )  # fmt: skip
 from data_prep.sources.records import records
 from overlay.action.action import Box, contains
 from overlay.errors import SourceError
+
+BACK = {
+    "navigate up",
+    "back",
+    "go back",
+    "返回",
+    "转到上一层级",
+    "向上导航",
+}  # content descriptions, Android's own first
 
 
 def episodes(source: Path, reading: Reading) -> Iterator[Episode]:
@@ -58,7 +69,8 @@ def _episode(record: dict[str, list], reading: Reading) -> Episode | None:
             elements = _elements(tree, reading.report)
             said = _said(action, size_of(screen), elements or [], reading.report)
         boxes = None if elements is None else [node.box for node in elements]
-        steps.append(SourceStep(screen, said, text or "", boxes))
+        also = _ways_back(said, size_of(screen), elements or [])
+        steps.append(SourceStep(screen, said, text or "", boxes, also=also))
     return Episode(name, goal, app, None, steps)
 
 
@@ -77,6 +89,20 @@ def _target(x: float, y: float, size: tuple[int, int], elements: list[Node]) -> 
     box = around(x, y, size, [node.box for node in front if node.touchable])
     box = box or around(x, y, size, [node.box for node in front])
     return [box] if box else []
+
+
+def _ways_back(said: Said, size: tuple[int, int], elements: list[Node]) -> list[Said]:
+    """What does as well as `said` where that is a way back: pressing the one button for it, or `back`."""
+    front = max((node.layer for node in elements), default=0)
+    named = [node for node in elements if node.description.strip().lower() in BACK and node.touchable]
+    buttons = {node.box for node in named if node.layer == front}
+    inside = [box for box in buttons if box[0] >= 0 and box[1] >= 0 and box[2] <= size[0] and box[3] <= size[1]]
+    if len(buttons) != 1 or not inside:
+        return []
+    button = Said("click", written(inside[0]))
+    if said.kind == "back":
+        return [button]
+    return [Said("back")] if (said.kind, said.parameter) == (button.kind, button.parameter) else []
 
 
 def _said(action: dict, size: tuple[int, int], elements: list[Node], report: Report) -> Said:

@@ -73,6 +73,31 @@ def test_android_controls_trees_give_the_boxes_of_real_elements(golds, tmp_path)
     assert report.counts["points without an element, given a box of their own"] == 0
 
 
+def test_the_button_for_back_and_back_stand_for_each_other(golds, tmp_path):
+    """By its content description, in the foremost window, where there is one of them."""
+    up, title = node((0, 0, 40, 40), clickable=True, f4=b"Navigate up"), node((40, 0, 200, 40), f4=b"Back")
+    page = (0, [up, title, node((10, 150, 190, 250), clickable=True)])
+    two = (0, [up, node((160, 0, 200, 40), clickable=True, f4="返回".encode())])
+    button, row = ({"action_type": "click", "x": x, "y": y} for x, y in ((20, 20), (100, 200)))
+    back = {"action_type": "navigate_back"}
+    cases = [
+        (back, page), (button, page), (row, page), (back, two), (button, two), (back, (0, [title])),
+        (button | {"action_type": "long_press"}, page), ({"action_type": "wait"}, page),
+    ]  # fmt: skip
+    covered = forest(page, (3, [node((0, 300, 200, 400), clickable=True)]))
+    episode = control_episode(
+        screenshots=[png(shade=n) for n in range(len(cases) + 2)], step_instructions=[b""] * (len(cases) + 1),
+        actions=[json.dumps(action).encode() for action, _ in [*cases, (back, None)]],
+        accessibility_trees=[*(forest(window) for _, window in cases), covered, forest()],
+    )  # fmt: skip
+    write_records(tmp_path / "android_control-00001", episode)
+    _, steps, report = golds("androidcontrol", tmp_path)
+    press = {"action_type": "click", "action_parameter": {"click": "0,0,40,40"}}
+    also = [step.get("also") for step in steps]
+    assert also == [[press], [{"action_type": "back", "action_parameter": {"back": ""}}], *[None] * 8]
+    assert report.counts["steps with further right actions"] == 2
+
+
 def zoo_step(number, kind, **changed):
     return {
         "episode_id": "5", "episode_length": 6, "step_id": number, "instruction": 'open app "Clock"',
