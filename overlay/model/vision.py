@@ -37,8 +37,22 @@ def take_any_rows(model: Any, processes: int) -> None:
         keep_in_step(model)
 
 
+class Nothing(torch.autograd.Function):
+    """0 of any tensor, whose gradient is 0 too. 0 times a sum would be no number where the sum is none, as in fp16
+    beyond 65,504."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(values)
+        return values.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(ctx.saved_tensors[0])
+
+
 def keep_in_step(model: torch.nn.Module) -> None:
-    """Make forward passes without pixel values run the vision tower on a blank image and add 0 times its features.
+    """Make forward passes without pixel values run the vision tower on a blank image and add `Nothing` of its features.
 
     The order of modules is that of a pass with images: embedding, vision tower, language model. Calling it twice is
     harmless; a model without a vision tower is left alone.
@@ -59,7 +73,7 @@ def keep_in_step(model: torch.nn.Module) -> None:
     def add(module: torch.nn.Module, args: tuple, inputs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         if inner._vision_pass:
             embeds = inputs["inputs_embeds"]
-            inputs["inputs_embeds"] = embeds + 0 * blank_features(tower).sum().to(embeds.dtype)
+            inputs["inputs_embeds"] = embeds + Nothing.apply(blank_features(tower)).to(embeds.dtype)
         return args, inputs
 
     # prepend: before DeepSpeed's own hooks, so that both kinds of rank gather the same modules in the same order.
