@@ -10,6 +10,7 @@ then 1.
 import json
 import os
 import sys
+from argparse import Namespace
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import orjson
 from tqdm import tqdm
@@ -132,14 +134,27 @@ def check(file: Path, images: Path, workers: int = 1, decode: bool = True) -> Ta
 
 
 def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | None) -> list[int]:
-    """Prompt length in tokens of every row with a model folder's processor. Loads transformers."""
+    """Prompt length in tokens of every row with a model folder's processor, with the sentence on
+    coordinates that its training has by default. Loads transformers. SettingError for a model that is not trained."""
     from overlay.data.dataset import load_dataset
     from overlay.data.lengths import prompt_lengths
-    from overlay.model.processor import load_processor
-    from overlay.prompt.style import PromptStyle
+    from overlay.model.processor import check_grids, load_processor
 
-    rows = load_dataset(str(file), str(images))
-    return prompt_lengths(rows, PromptStyle(), load_processor(processor, max_pixels=max_pixels))
+    rows, made = load_dataset(str(file), str(images)), load_processor(processor, max_pixels=max_pixels)
+    check_grids(processor, made)
+    return prompt_lengths(rows, style_of_training(processor, made), made)
+
+
+def style_of_training(model: str, processor: Any) -> Any:
+    """The PromptStyle that training has by default with a model folder and its processor."""
+    from overlay.training.style import style_of_run
+
+    size = processor.image_processor.size
+    flags = Namespace(
+        coordinate_space="auto", min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"], task_type="gui",
+        prompt_template="zh",
+    )  # fmt: skip
+    return style_of_run(flags, model, says=False)
 
 
 def _table(name: str, counts: Counter, most: int = 15) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from trl import TrlParser
 
 from data_prep import check
+from overlay.action.space import Space
 from overlay.backends.sft.arguments import ARGUMENTS as SFT
 from overlay.backends.sft.train import train as sft
 from overlay.backends.trl.arguments import ARGUMENTS
@@ -42,7 +43,7 @@ def family(request, demo_rows, tmp_path_factory):
     return request.param, families.write(request.param, tmp_path_factory.mktemp(request.param), texts)
 
 
-def test_lengths_and_boxes_are_the_processors(family, mixed_rows, tmp_path, capsys):
+def test_lengths_and_boxes_are_the_processors(family, mixed_rows, tmp_path):
     name, folder = family
     processor = load_processor(str(folder), max_pixels=200 * 200)
     cell = families.CELLS[name]
@@ -57,8 +58,24 @@ def test_lengths_and_boxes_are_the_processors(family, mixed_rows, tmp_path, caps
         text = processor.apply_chat_template(example["prompt"], tokenize=False, add_generation_prompt=True)
         made = processor(text=[text], images=example["images"] or None, return_tensors="pt")
         assert made["input_ids"].shape[1] == length
-    assert check.main([str(mixed_rows), "--images", str(TASKS / "train"), "--processor", str(folder)]) == 0
     assert cell == processor.image_processor.patch_size * processor.image_processor.merge_size
+
+
+def test_data_check_counts_the_tokens_of_training(family, mixed_rows, tmp_path, capsys):
+    """Of the prompts that a run has: with the sentence on coordinates, where its space has one."""
+    name, folder = family
+    line = [str(mixed_rows), "--images", str(TASKS / "train"), "--processor", str(folder), "--max-pixels", "40000"]
+    assert check.main(line) == 0
+    told = json.loads(capsys.readouterr().out.split("prompt tokens: ")[1].splitlines()[0])
+    processor = load_processor(str(folder), max_pixels=40_000)
+    rows = load_dataset(str(mixed_rows), str(TASKS / "train"), "gui_action", tmp_path)
+    lengths = []
+    for example in as_examples(rows, PromptStyle(space=Space(SPACES.get(name, "norm1000")))):
+        text = processor.apply_chat_template(example["prompt"], tokenize=False, add_generation_prompt=True)
+        made = processor(text=[text], images=example["images"] or None, return_tensors="pt")
+        lengths.append(made["input_ids"].shape[1])
+    assert (told["p0"], told["p100"]) == (min(lengths), max(lengths))
+    assert min(lengths) < max(lengths)
 
 
 def test_trl_trains_resumes_and_answers(family, flags, mixed_rows, tmp_path, monkeypatch, capfd):
@@ -77,7 +94,7 @@ def test_trl_trains_resumes_and_answers(family, flags, mixed_rows, tmp_path, mon
     assert [entry for entry in trainer.state.log_history if entry.get("grad_norm", 0) > 0]
     style = read_style(tmp_path / "run")
     assert (style.space.cell, style.space.name) == (families.CELLS[name], SPACES.get(name, "norm1000"))
-    assert (trainer.shared.refused is None) == (name != "qwen3_5")
+    assert (trainer.shared.refused is None) == (name in families.FAMILIES)
     line = [str(tmp_path / "run"), "--data", str(mixed_rows), "--images", str(TASKS / "train"), "--index", "0", "2"]
     assert local.main([*line, "--max_tokens", "3"]) == 0
     assert f"coordinates {style.space.name}" in capfd.readouterr().err

@@ -25,7 +25,6 @@ from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import LANGUAGES, load_template
 
-PAD = "<|image_pad|>"
 MAX_PIXELS = 1_003_520  # the launcher's
 
 
@@ -44,12 +43,13 @@ def shown_as(args: Namespace) -> Shown:
         prompt_template=args.prompt_template,
     )  # fmt: skip
     style = style_of_run(flags, args.processor)
-    processor = training_processor(args.processor, LEAST_PIXELS, args.max_pixels)
+    processor: Any = training_processor(args.processor, LEAST_PIXELS, args.max_pixels)
 
     def written(messages: list[dict[str, Any]], tokens: list[int]) -> str:
         text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        first, *rest = str(text).split(PAD)
-        return first + "".join(f"{PAD} × {count:,}{part}" for count, part in zip(tokens, rest, strict=True))
+        pad = processor.image_token
+        first, *rest = str(text).split(pad)
+        return first + "".join(f"{pad} × {count:,}{part}" for count, part in zip(tokens, rest, strict=True))
 
     said = f"Prompts of {args.processor}; golds as it counts coordinates: {style.space.name}."
     return Shown(style, written, said, processor)

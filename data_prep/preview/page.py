@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from data_prep.preview.facts import DataFile, Row
 from overlay.action.action import parse_action
 from overlay.action.space import rescale_action
 from overlay.data.images import scale_of, size_of
+from overlay.data.lengths import image_tokens
 from overlay.data.rows import parse_row
 from overlay.pages.drawing import screen, shape, shapes
 from overlay.pages.figures import svg
@@ -115,6 +117,7 @@ def _card(row: dict[str, Any], facts: Row, source: str, shown: Shown) -> dict[st
     paths = list(facts.images)
     sizes = [size_of(path, source) for path in paths]
     messages = style.messages(row["problem"], len(paths))
+    count = partial(image_tokens, processor=shown.processor) if shown.processor else style.space.tokens
     box, scale = facts.box, scale_of(style, paths, source)
     further = [shape(parse_action(text), "also") for text in row["also"]]
     return {
@@ -124,5 +127,5 @@ def _card(row: dict[str, Any], facts: Row, source: str, shown: Shown) -> dict[st
         "names": [f"{'/'.join(Path(path).parts[-2:])}, {w} × {h}" for path, (w, h) in zip(paths, sizes, strict=True)],
         "shapes": shapes(*further, shape(parse_action(row["solution"]), "gold")),
         "box": f"{box[0]:g} × {box[1]:g} px" if box else "",
-        "prompt": shown.prompt(messages, [style.space.tokens(*size) for size in sizes]),
+        "prompt": shown.prompt(messages, [count(*size) for size in sizes]),
     }  # fmt: skip

@@ -5,20 +5,42 @@ from typing import Any
 from datasets import Dataset
 from tqdm import tqdm
 
-from overlay.action.space import Space
+from overlay.action.space import Space, shrunk_size
 from overlay.data.dataset import batches
 from overlay.data.images import size_of
+from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
 
 BATCH = 512
+PROBES = ((1080, 2400), (2400, 1080), (10_800, 24_000), (40, 60))  # (width, height): within usual limits and beyond
 
 
 def image_tokens(width: int, height: int, processor: Any, max_pixels: int | None = None) -> int:
-    """Tokens of an image of width x height pixels after the processor's own resize; `max_pixels`: after ours to that
+    """Tokens of an image of width x height pixels by the processor's own count; `max_pixels`: after our resize to that
     limit before it."""
     images = processor.image_processor
+    if max_pixels:
+        width, height = shrunk_size(width, height, max_pixels)
+    if hasattr(images, "get_number_of_image_patches"):
+        return images.get_number_of_image_patches(height, width) // images.merge_size**2
+    return _space_of(images).tokens(width, height)  # transformers before 5
+
+
+def check_space(space: Space, processor: Any) -> None:
+    """SettingError where golds are asked for in pixels of the resized image, and the processor resizes otherwise than
+    `Space` does."""
+    own = _space_of(processor.image_processor)
+    for size in PROBES if space.name == "resized" else ():
+        if image_tokens(*size, processor) != own.tokens(*size):
+            raise SettingError(
+                f"--coordinate_space resized: {type(processor.image_processor).__name__} does not resize an image of "
+                f"{size[0]} x {size[1]} as Qwen-VL's processors do: use norm1000 or original"
+            )
+
+
+def _space_of(images: Any) -> Space:
     limits = images.size["shortest_edge"], images.size["longest_edge"]
-    return Space("original", *limits, images.patch_size * images.merge_size).tokens(width, height, max_pixels or 0)
+    return Space("original", *limits, images.patch_size * images.merge_size)
 
 
 def check_sizes(dataset: Dataset) -> None:

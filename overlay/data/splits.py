@@ -14,7 +14,7 @@ from overlay.data.budget import fit
 from overlay.data.dataset import FLAGS, load_dataset
 from overlay.data.difficulty import within
 from overlay.data.examples import as_rows
-from overlay.data.lengths import check_sizes
+from overlay.data.lengths import check_sizes, check_space
 from overlay.data.order import Order, order_of
 from overlay.data.tasks import episodes_of
 from overlay.data.templates import style_of_rows
@@ -92,7 +92,7 @@ def prepare(
     answer_tags: bool = False,
 ) -> Splits:
     """The rows of a run. `args`: data flags (of `overlay.settings` or VLM-R1's script); `training`: the trainer's
-    (eval_strategy, max_prompt_length, seed, process_index); `processor` is made only when prompts have to be measured;
+    (eval_strategy, max_prompt_length, seed, process_index); `processor` is made only when it has to measure;
     `methods`: accuracy methods that exist, None when no reward asks for one; `answer_tags`: see `as_rows`.
 
     Raises DataError or SettingError.
@@ -106,6 +106,8 @@ def prepare(
         raise SettingError(
             f"--eval_strategy {asked}: there are no held-out rows: --eval_data_file_paths or --val_split_ratio"
         )
+    if style.space.name == "resized":
+        check_space(style.space, processor())
     files = {"train": (args.data_file_paths, args.image_folders, args.reward_method)}
     named: dict[str, tuple[str, str, str]] = {"train": FLAGS, "held_out": HELD_OUT_FLAGS}
     held_out = held_out_files(args)

@@ -45,11 +45,17 @@ def check_attention(name: str | None) -> None:
 
 def check_model(model: str, trusted: bool, own_code: bool = False) -> None:
     """SettingError for what is no model, a folder without weights, or a model that runs Python of its own (`own_code`:
-    its module here always asks for that) unless it is trusted. From here on nobody is asked on a terminal either."""
+    its module here always asks for that, InternVL's) unless it is trusted. From here on nobody is asked on a terminal
+    either."""
     dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
     config, folder = config_of(model), Path(model)
     if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
         raise SettingError(f"{FLAG} {model}: no weights ({' or '.join(WEIGHTS)})")
+    if own_code and "auto_map" not in config:
+        raise SettingError(
+            f"{FLAG} {model}: VLM-R1 trains InternVL by the Python that comes with a model, and this folder names none "
+            "(auto_map in config.json): a checkpoint in transformers' own format is not trained"
+        )
     unknown = config["model_type"] not in CONFIG_MAPPING_NAMES and "auto_map" in config
     if (own_code or unknown) and not trusted:
         raise SettingError(

@@ -9,6 +9,7 @@ there, such as vLLM.
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoProcessor, ProcessorMixin
 
@@ -51,7 +52,19 @@ def training_processor(model: str, min_pixels: int, max_pixels: int, trusted: bo
     ]
     if missing:
         raise SettingError(f"--model_name_or_path {model}: its processor has no {', no '.join(missing)}")
+    check_grids(model, processor)
     return processor
+
+
+def check_grids(model: str, processor: Any) -> None:
+    """SettingError for a processor that does not make patches in a grid (`image_grid_thw`) of an image, between two
+    limits of its pixels: token counts and packed rows stand on these."""
+    images = processor.image_processor
+    if "longest_edge" not in (getattr(images, "size", None) or {}) or not hasattr(images, "merge_size"):
+        raise SettingError(
+            f"--model_name_or_path {model}: {type(images).__name__} cuts images into tiles; only models whose images "
+            "are patches in a grid (image_grid_thw), as Qwen-VL's and GLM-4V's, are trained here"
+        )
 
 
 def limit_pixels(processor: ProcessorMixin, min_pixels: int | None, max_pixels: int | None) -> None:

@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from data_prep import check
 from overlay.backends.trl import train as trl
 from overlay.backends.vlm_r1 import hooks
 from overlay.errors import SettingError
 from overlay.model.folder import check_model
+from tests import families
+from tests.stock import TASKS
 
 pytestmark = pytest.mark.integration
 
@@ -62,22 +65,54 @@ def test_with_trl(broken, flags, capsys):
     assert words in line
 
 
-def test_with_vlm_r1(broken, upstream, flags, monkeypatch, capsys):
-    """The script's own first calls, up to its trainer."""
-    folder, words = broken
+@pytest.fixture
+def refused_by_vlm_r1(upstream, flags, monkeypatch, capsys):
+    """Function (folder, **flags) -> the line with which the script's own first calls, up to its trainer, end."""
     monkeypatch.syspath_prepend(str(upstream / "src"))
     from open_r1 import grpo_jsonl as script
     from trl import TrlParser
 
-    line = [*flags(model_name_or_path=folder, reward_funcs="format"), "--dataset_name", "none", "--max_steps", "1"]
-    own = script.GRPOScriptArguments, script.GRPOConfig, script.GRPOModelConfig
-    arguments = hooks.parser(TrlParser, *own).parse_args_and_config(args=line)
-    with pytest.raises(SystemExit) as ended:
-        script.main(*arguments)
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert ended.value.code == 2, line
+    def refused(folder, **own):
+        line = flags(model_name_or_path=folder, reward_funcs="format", max_steps=1, dataset_name="none", **own)
+        classes = script.GRPOScriptArguments, script.GRPOConfig, script.GRPOModelConfig
+        arguments = hooks.parser(TrlParser, *classes).parse_args_and_config(args=line)
+        with pytest.raises(SystemExit) as ended:
+            script.main(*arguments)
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert ended.value.code == 2, line
+        return line
+
+    return refused
+
+
+def test_with_vlm_r1(broken, refused_by_vlm_r1):
+    folder, words = broken
+    line = refused_by_vlm_r1(folder)
     assert line.startswith(f"overlay: --model_name_or_path {folder}")
     assert words in line
+
+
+def test_internvl_in_transformers_format(refused_by_vlm_r1, flags, demo_rows, tmp_path, capsys):
+    """Its images are tiles; upstream's module runs the model's own code, which such a folder has not."""
+    folder = families.write_internvl(tmp_path / "internvl")
+    told = f"--model_name_or_path {folder}: GotOcr2ImageProcessor cuts images into tiles"
+    assert trl.main(flags(model_name_or_path=folder, reward_funcs="format")) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert check.main([str(demo_rows), "--images", str(TASKS / "train"), "--processor", str(folder)]) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    for trusted in ("false", "true"):
+        assert "this folder names none (auto_map in config.json)" in refused_by_vlm_r1(
+            folder, trust_remote_code=trusted
+        )
+
+
+def test_glm_counts_in_no_resized_image(refused_by_vlm_r1, flags, tmp_path, capsys):
+    """Its processor has its own rule for an image's size."""
+    folder = families.write("glm4v", tmp_path / "glm", ["a word"])
+    told = "--coordinate_space resized: Glm4vImageProcessor does not resize an image of 1080 x 2400 as Qwen-VL's"
+    assert trl.main(flags(model_name_or_path=folder, reward_funcs="format", coordinate_space="resized")) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert told in refused_by_vlm_r1(folder, coordinate_space="resized")
 
 
 def test_a_model_of_another_kind(upstream, tiny_model_dir, copy_of, flags, monkeypatch, capsys):
