@@ -1,42 +1,19 @@
-"""The packed pass against the ordinary one: log-probs and gradients of three families."""
+"""The packed pass against the ordinary one: log-probs and gradients of every family."""
 
 import pytest
 import torch
 
 from overlay.model.packing import Rows, why_not
 from overlay.model.shared_attention import install
-from tests.families import FAMILIES, IMAGE, batch, make
+from tests.families import FAMILIES, PARTS, batch, make
+from tests.model.parity import NONE, ONE, ROWS, TWO, WIDTH, apart, ordinary, packed_pass
 
-TWO, ONE, NONE = [(3, 2), (2, 2)], [(4, 1)], []
 BATCHES = {
     "a group with two screens": [(1, TWO, 5), (1, TWO, 9), (1, TWO, 1)],
-    "groups of different lengths, mixed rows": [(1, TWO, 5), (1, TWO, 9), (2, NONE, 7), (2, NONE, 2), (3, ONE, 4)],
+    "groups of different lengths, mixed rows": ROWS,
     "a group that is not together": [(1, ONE, 5), (2, TWO, 3), (1, ONE, 2), (2, TWO, 9)],
     "an empty completion": [(1, ONE, 0), (1, ONE, 3)],
 }
-WIDTH = 9
-
-
-def ordinary(model, inputs, width):
-    """(B, width) log-probs of the completions, 0 where there is padding."""
-    types = (inputs["input_ids"] == IMAGE).int()
-    logits = model(**inputs, mm_token_type_ids=types).logits[:, -width - 1 : -1]
-    ids, mask = inputs["input_ids"][:, -width:], inputs["attention_mask"][:, -width:]
-    return logits.log_softmax(-1).gather(2, ids[..., None])[..., 0] * mask
-
-
-def images_of(packed):
-    if packed.pixel_values is None:
-        return {}
-    return {"pixel_values": packed.pixel_values, "image_grid_thw": packed.image_grid_thw}
-
-
-def packed_pass(model, inputs, width):
-    packed = Rows(model, **inputs, kept=width).pack()
-    logits = model(**packed.inputs, **images_of(packed)).logits[0, :-1]
-    labels = packed.labels[0, 1:]
-    chosen = logits[labels >= 0].log_softmax(-1).gather(1, labels[labels >= 0][:, None])[:, 0]
-    return packed.spread(chosen, len(inputs["input_ids"]), width)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -65,6 +42,14 @@ def test_log_probs_and_gradients_are_those_of_the_ordinary_pass(family, rows, ch
         assert (grad is None) == (ours[name] is None), name
         if grad is not None:
             assert (ours[name] - grad).abs().max() < 1e-5 * largest, name
+
+
+@pytest.mark.parametrize("family", PARTS)
+def test_log_probs_are_those_of_each_row_alone(family):
+    """Packed where a family can be, else padded: linear attention must not see the padding."""
+    far, packed = apart(family)
+    assert far < 1e-5
+    assert packed == (family in FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
