@@ -16,7 +16,21 @@ from peft import PeftConfig, PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from overlay.errors import Arguments, SettingError, command
+from overlay.model.vision import VISION
 from overlay.prompt.style_file import read_style, write_style
+
+
+def without_adapter(model: Any) -> dict[str, int]:
+    """{name: parameters} of what an adapter on linear layers does not reach: experts, which are one tensor in a layer.
+    The names are those that `--lora_target_parameters` takes; empty for a model without an adapter."""
+    found: dict[str, int] = {}
+    if isinstance(model, PeftModel):
+        for name, parameter in model.named_parameters():
+            parts, shape = name.split("."), getattr(parameter, "ds_shape", parameter.shape)  # ZeRO-3's is cut up
+            if len(shape) == 3 and not {VISION, "base_layer", "weight"} & set(parts):
+                key = ".".join(parts[-2:])
+                found[key] = found.get(key, 0) + shape.numel()
+    return found
 
 
 def merge(adapter: Path, base: str | None = None) -> Any:

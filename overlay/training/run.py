@@ -2,6 +2,7 @@
 own loop. `overlay.training.trainer` or `overlay.backends.sft.trainer` stands in front of it, the base's trainer behind.
 """
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from overlay.data.order import Order
 from overlay.errors import RunStopped
+from overlay.model.adapter import without_adapter
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import write_style
 from overlay.training import stopped
@@ -44,6 +46,13 @@ class Run(Base):
         self.record_of_run, self.style, self.own_order = record_of_run, style, order
         self._ended, self._rows, self._whole = False, [], 0
         super().__init__(**kwargs)
+        left = without_adapter(self.accelerator.unwrap_model(self.model))
+        if left and self.args.process_index == 0:
+            print(
+                f"the adapter is on linear layers: the experts stay as they are ({sum(left.values()):,} parameters); "
+                f"--lora_target_parameters {' '.join(left)} --lora_dropout 0 adapts them too",
+                file=sys.stderr,
+            )
         self.checkpoints = Checkpoints(self.args, self.accelerator.wait_for_everyone)
         self.stop = Stop()
         self.checkpoints.additions.append(self.write_style)

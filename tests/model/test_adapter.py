@@ -9,8 +9,47 @@ from transformers import AutoModelForImageTextToText
 
 from overlay.model import adapter as merge
 from overlay.model.processor import load_processor
+from tests import families
 
 pytestmark = pytest.mark.integration
+EXPERTS = ["experts.gate_up_proj", "experts.down_proj"]
+
+
+@pytest.mark.parametrize("family", families.PARTS)
+def test_experts_that_an_adapter_leaves_are_named(family):
+    """They are one tensor in a layer, which no layer-wise adapter is on; by the names told it is on them too."""
+    model = families.make(family)
+    sizes = dict.fromkeys(EXPERTS, 0)
+    for name, parameter in model.named_parameters():
+        for ending in EXPERTS:
+            sizes[ending] += parameter.numel() if name.endswith(ending) else 0
+    assert merge.without_adapter(model) == {}
+    left = merge.without_adapter(get_peft_model(model, LoraConfig(target_modules="all-linear")))
+    assert left == ({} if "moe" not in family else sizes)
+    if left:
+        adapted = LoraConfig(target_modules="all-linear", target_parameters=list(left))
+        assert merge.without_adapter(get_peft_model(families.make(family), adapted)) == {}
+
+
+@pytest.mark.parametrize("family", [name for name in families.PARTS if "moe" in name])
+def test_adapted_experts_are_merged(family, tmp_path):
+    folder = families.write(family, tmp_path / "base", ["a word"])
+    base = AutoModelForImageTextToText.from_pretrained(folder)
+    adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], target_parameters=EXPERTS))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    adapted.save_pretrained(tmp_path / "adapter")
+    load_processor(str(folder)).save_pretrained(tmp_path / "adapter")
+    ids = torch.arange(5, 45)[None]
+    with torch.no_grad():
+        expected = adapted(ids).logits
+        assert merge.main([str(tmp_path / "adapter"), str(tmp_path / "merged")]) == 0
+        merged, plain = (
+            AutoModelForImageTextToText.from_pretrained(each)(ids).logits for each in (tmp_path / "merged", folder)
+        )
+    assert (merged - expected).abs().max() < 1e-4
+    assert (plain - expected).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["q_proj", "lm_head"]])
