@@ -165,6 +165,17 @@ def test_the_module_is_chosen_by_the_models_type(script, tmp_path):
     assert script.get_vlm_module(model_folder(tmp_path / "qwen", "glm4v")).__name__ == "GLMVModule"
 
 
+def test_glms_end_tokens_are_the_models_own(script, tmp_path):
+    """Upstream's trainer asks any module that has the method, with the processor alone."""
+    asked, theirs = "get_eos_token_id", script.get_vlm_module(model_folder(tmp_path / "glm", "glm4v"))()
+    with pytest.raises(TypeError, match="'model'"):
+        theirs.get_eos_token_id("a processor")
+    assert not hasattr(Module(theirs), asked)
+    intern = script.get_vlm_module(model_folder(tmp_path / "intern", "internvl_chat"))()
+    assert hasattr(Module(intern), asked)
+    assert not hasattr(Module(script.Qwen2VLModule()), asked)
+
+
 @pytest.mark.parametrize(
     ("line", "file", "dtype", "budget"),
     [

@@ -4,6 +4,7 @@ The trainer asks its module for the model class, the processor's tensors and the
 what is wrong or missing there is mended here, around whichever class upstream's script chose.
 """
 
+import inspect
 from itertools import islice
 from typing import Any
 
@@ -34,6 +35,9 @@ class Module:
       upstream trains samples of several images (its issues 317, 342).
     - The log-prob pass gets `mm_token_type_ids` (B, P), of which transformers 5 makes the M-RoPE positions (without
       them images silently count as text), and `prompt_length`, P in tokens: see `overlay.backends.vlm_r1.repairs`.
+    - GLM's `get_eos_token_id` wants a model, which the trainer does not hand over: TypeError at every start. It is
+      hidden here, so that generation stops at the model's own end tokens, as Qwen's does. Drop when upstream
+      hands it over.
     """
 
     def __init__(self, module: Any):
@@ -42,7 +46,10 @@ class Module:
         self.shown: list[list[Any]] = []  # images of each prompt of the last batch
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.module, name)
+        found = getattr(self.module, name)
+        if name == "get_eos_token_id" and "model" in inspect.signature(found).parameters:
+            raise AttributeError(name)
+        return found
 
     def get_model_class(self, model_id: str, model_init_kwargs: dict[str, Any]) -> type:
         """Class to load `model_id` with. ValueError names the type of a model that upstream does not train."""
