@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from overlay.action.clicks import CLICKS
+from overlay.action.completion import ANSWER_TAG, TAGS
 from overlay.action.space import SPACES
 from overlay.errors import SettingError
 
@@ -62,6 +63,13 @@ class RowArguments:
         default=True,
         metadata={"help": "false: prompts ask for the answer alone, and the format is that; docs/prompt.md."},
     )
+    answer_format: str = field(
+        default=ANSWER_TAG,
+        metadata={
+            "help": f"How prompts ask for the answer and rewards read it: {', '.join(TAGS)} (Qwen's mobile_use); see "
+            "docs/prompt.md."
+        },
+    )
     difficulty: str | None = field(
         default=None,
         metadata={"help": "LOW:HIGH, such as 0.1:0.9: train on rows whose difficulty (make difficulty) lies there."},
@@ -92,6 +100,7 @@ class RowArguments:
 
     def __post_init__(self) -> None:
         one_of("coordinate_space", self.coordinate_space, ("auto", *SPACES))
+        one_of("answer_format", self.answer_format, tuple(TAGS))
         one_of("overlong", self.overlong, OVERLONG)
         if self.difficulty is not None:
             share_range("difficulty", self.difficulty)

@@ -16,6 +16,7 @@ from typing import Any
 
 from data_prep.preview.facts import DataFile, by_kind, read, shared
 from data_prep.preview.page import Shown, cards, histograms, name_of
+from overlay.action.completion import ANSWER_TAG, TAGS
 from overlay.action.space import LEAST_PIXELS, Space
 from overlay.checks import at_least, writable_file
 from overlay.data.dataset import load_dataset, split_paths
@@ -33,14 +34,16 @@ def shown_as(args: Namespace) -> Shown:
     if not args.processor:
         space = Space("original", max_pixels=args.max_pixels)
         language = args.prompt_template if args.prompt_template in LANGUAGES else "zh"
+        template = load_template(args.prompt_template)
+        style = PromptStyle(template, language, space=space, answer_format=args.answer_format)
         said = "Without PROCESSOR= no model is known: no chat template, golds in pixels of the screen."
-        return Shown(PromptStyle(load_template(args.prompt_template), language, space=space), _plain, said)
+        return Shown(style, _plain, said)
     from overlay.model.processor import training_processor
     from overlay.training.style import style_of_run
 
     flags = Namespace(
         coordinate_space="auto", min_pixels=LEAST_PIXELS, max_pixels=args.max_pixels, task_type="gui",
-        prompt_template=args.prompt_template,
+        prompt_template=args.prompt_template, answer_format=args.answer_format,
     )  # fmt: skip
     style = style_of_run(flags, args.processor)
     processor: Any = training_processor(args.processor, LEAST_PIXELS, args.max_pixels)
@@ -106,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/preview.html"), help="page to write")
     parser.add_argument("--processor", help="model folder: its prompts, coordinates and tokens")
     parser.add_argument("--prompt_template", default="zh", help="zh, en or a file, for rows that bring none")
+    parser.add_argument("--answer_format", choices=tuple(TAGS), default=ANSWER_TAG, help="training's, in the prompts")
     parser.add_argument("--max_pixels", type=int, default=MAX_PIXELS, help="training's, of each screenshot")
     parser.add_argument("--rows", type=int, default=24, help="rows to show, over all files")
     parser.add_argument("--seed", type=int, default=0, help="draws them")

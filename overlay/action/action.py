@@ -4,14 +4,16 @@ One truth for data checks, rewards, metrics and drawing. Coordinates are pixels 
 are in.
 """
 
+import json
 import math
 import re
 import unicodedata
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from overlay.action.completion import WIDE, stated, whole_text
+from overlay.action.completion import ANSWER_TAG, TOOL_CALL, WIDE, load_json, split, stated, whole_text
 from overlay.action.reserved import without_reserved
+from overlay.action.tool_call import call_of, record_of_call, said_before, written
 
 ACTION_NAMES = {
     "open_app": "打开APP",
@@ -147,16 +149,42 @@ def from_record(record: Any) -> Action | None:
     return Action(kind, whole_text(parameter) if isinstance(parameter, str) else parameter)
 
 
-def parse_action(text: str) -> Action | None:
-    """The action a completion's answer states (`completion.stated`), or None; one that had to be repaired says so."""
-    value, repaired = stated(text)
-    action = from_record(value)
+def parse_action(text: str, answer_format: str = ANSWER_TAG) -> Action | None:
+    """The action a completion's answer states (`completion.stated`), or None; one that had to be repaired says so.
+    `answer_format`: that its prompt asked for; another one's answer is none."""
+    value, repaired = stated(text, answer_format)
+    action = from_record(record_of_call(value) if answer_format == TOOL_CALL else value)
     return replace(action, repaired=True) if action and repaired else action
 
 
-def described(completion: str, action: Action | None) -> str:
+def described(completion: str, action: Action | None, answer_format: str = ANSWER_TAG) -> str:
     """What the model says it did, for the history of its next prompt: without marks that a chat template takes for its
     own (`overlay.action.reserved`)."""
-    record, _ = stated(completion)
-    text = record.get("action_description") if isinstance(record, dict) else None
+    if answer_format == TOOL_CALL:
+        text = said_before(split(completion, answer_format).rest)
+    else:
+        record, _ = stated(completion)
+        text = record.get("action_description") if isinstance(record, dict) else None
     return without_reserved(whole_text(str(text)) if text else action.type if action else "nothing")
+
+
+def answer_text(solution: str, answer_format: str = ANSWER_TAG) -> str:
+    """A gold action's JSON as the model is to write it: between answer tags, or as a tool call. ValueError where a tool
+    call is to say what is no action of ours."""
+    if answer_format != TOOL_CALL:
+        return f"<answer>{solution}</answer>"
+    record, action = load_json(solution), parse_action(solution)
+    if not isinstance(record, dict) or action is None or action.type not in ACTION_NAMES:
+        raise ValueError(f"no action that a tool call says: {solution[:80]}")
+    says = record.get("action_description")
+    arguments = call_of(action.type, action.parameter, action.coordinates)
+    return written(arguments, says if isinstance(says, str) else "")
+
+
+def as_answer_tag(completion: str, answer_format: str) -> str:
+    """A completion with its answer as our JSON between answer tags, for what compares texts; one without an action has
+    an empty answer then, so that no text of another kind counts as one."""
+    if answer_format != TOOL_CALL:
+        return completion
+    record = record_of_call(stated(completion, answer_format)[0])
+    return f"<answer>{'' if record is None else json.dumps(record, ensure_ascii=False)}</answer>"

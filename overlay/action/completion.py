@@ -1,4 +1,5 @@
-"""Take a completion apart: `<think>{JSON}</think><answer>{JSON}</answer>`. Any text gives an answer, none raises.
+"""Take a completion apart: `<think>{JSON}</think><answer>{JSON}</answer>`, or with `<tool_call>{JSON}</tool_call>` in
+place of the answer pair (`--answer_format`). Any text gives an answer, none raises.
 
 What is cut is no answer, what is badly spelled is repaired: `stated` is the one rule for rewards, metrics and clients.
 """
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+ANSWER_TAG, TOOL_CALL = "answer_tag", "tool_call"
+TAGS = {ANSWER_TAG: "answer", TOOL_CALL: "tool_call"}  # of each answer format
 THINK_FIELDS = ("task_interpretation", "current_page_audit", "path_alignment_check", "action_validation")
 MISSING = object()
 DEEPEST = 200  # brackets within brackets
@@ -25,8 +28,9 @@ class Completion:
     """The two parts of a completion, as text; None where the pair of tags is not there.
 
     `think` lies between the first `<think>` and the `</think>` after it; `answer` in the last `<answer>` pair outside
-    the think part, so an answer hidden in the reasoning, or many answers, win nothing. `rest` is the text without the
-    think part. Linear in the text's length.
+    the think part, so an answer hidden in the reasoning, or many answers, win nothing; as a tool call in the only
+    `<tool_call>` pair there, for a program would do all that it is told. `rest` is the text without the think part.
+    Linear in the text's length.
     """
 
     think: str | None
@@ -34,18 +38,24 @@ class Completion:
     rest: str
 
 
-def split(text: str) -> Completion:
-    """Find the think and answer parts of a completion's text."""
+def split(text: str, answer_format: str = ANSWER_TAG) -> Completion:
+    """Find the think and answer parts of a completion's text; `answer_format`: of `TAGS`."""
     think, rest = None, text
     start = text.find("<think>")
     end = text.find("</think>", start) if start >= 0 else -1
     if end >= 0:
         think = text[start + len("<think>") : end]
         rest = text[:start] + text[end + len("</think>") :]
-    close = rest.rfind("</answer>")
-    start = rest.rfind("<answer>", 0, close) if close >= 0 else -1
-    answer = rest[start + len("<answer>") : close] if start >= 0 else None
-    return Completion(think, answer, rest)
+    opening, closing = tags(answer_format)
+    close = rest.rfind(closing)
+    start = rest.rfind(opening, 0, close) if close >= 0 else -1
+    found = start >= 0 and (answer_format != TOOL_CALL or rest.count(opening) == rest.count(closing) == 1)
+    return Completion(think, rest[start + len(opening) : close] if found else None, rest)
+
+
+def tags(answer_format: str) -> tuple[str, str]:
+    """The tags that an answer stands between."""
+    return f"<{TAGS[answer_format]}>", f"</{TAGS[answer_format]}>"
 
 
 def _refuse(constant: str) -> None:
@@ -96,18 +106,18 @@ def _ascii(mark: str) -> str:
     return mark if mark[0] == '"' else '"' if mark[0] == "<" else mark.translate(WIDE)
 
 
-def stated(text: str) -> tuple[Any, bool]:
+def stated(text: str, answer_format: str = ANSWER_TAG) -> tuple[Any, bool]:
     """(what a completion's answer states, as JSON; whether it had to be repaired into JSON). `MISSING` for none.
 
-    The answer is the answer pair's text. Without a pair it is all text outside the think part, if that is finished: an
-    `<answer>` that is never closed, or an object without its last bracket, was cut, and is none.
+    The answer is the answer pair's text. Without a pair it is all text outside the think part, if that is finished: a
+    tag that is never closed, or an object without its last bracket, was cut, and is none.
     """
-    parts = split(text)
+    parts = split(text, answer_format)
     answer = parts.rest if parts.answer is None else parts.answer
     value = load_json(answer)
     if value is not MISSING:
         return value, False
-    if parts.answer is None and ("<answer>" in answer or _open(answer)):
+    if parts.answer is None and (tags(answer_format)[0] in answer or _open(answer)):
         return MISSING, False
     return repair_json(answer), True
 

@@ -30,6 +30,7 @@ def example_columns(batch: dict[str, list], style: PromptStyle) -> dict[str, lis
         "problem": batch["problem"],
         "elements": batch["elements"],
         "group": batch["group"],
+        "answer_format": [style.answer_format] * len(rows),
         "thinking": batch.get("thinking") or [""] * len(batch["image"]),
         "source": batch["source"],
     }
@@ -50,7 +51,8 @@ def as_examples(dataset: Dataset, style: PromptStyle) -> Dataset:
 def as_rows(dataset: Dataset, style: PromptStyle, answer_tags: bool = False) -> Dataset:
     """View of `overlay.data.dataset` rows as the trainers take them: prompt (messages), solution, also (further right
     answers), coordinate_scale and screen_size (of the current screen, in the model's space), accu_reward_method,
-    image_path, max_pixels, problem, elements (in pixels of the original screenshot), group, thinking, source.
+    image_path, max_pixels, problem, elements (in pixels of the original screenshot), group, answer_format
+    (that the prompt asks for), thinking, source.
     `answer_tags`: the solution in `<answer>` tags, as VLM-R1 has it."""
 
     def transform(batch: dict[str, list]) -> dict[str, list]:

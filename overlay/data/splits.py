@@ -10,15 +10,17 @@ from typing import Any
 
 from datasets import Dataset
 
+from overlay.action.action import answer_text
+from overlay.action.completion import ANSWER_TAG
 from overlay.data.budget import fit
-from overlay.data.dataset import FLAGS, load_dataset
+from overlay.data.dataset import FLAGS, each_row, load_dataset
 from overlay.data.difficulty import within
 from overlay.data.examples import as_rows
 from overlay.data.lengths import check_sizes, check_space
 from overlay.data.order import Order, order_of
 from overlay.data.tasks import episodes_of
 from overlay.data.templates import style_of_rows
-from overlay.errors import SettingError
+from overlay.errors import DataError, SettingError
 from overlay.prompt.style import PromptStyle
 
 HELD_OUT_FLAGS = "--eval_data_file_paths", "--eval_image_folders", "--eval_reward_method"
@@ -83,6 +85,17 @@ def places_of(rows: Dataset, data: str, images: str) -> dict[str, tuple[int, int
     return {sources[number]: (task, step) for task, steps in tasks for number, step in steps}
 
 
+def check_golds(rows: Dataset, answer_format: str) -> None:
+    """DataError for the first row whose gold an answer format cannot say: tool calls say actions only."""
+    if answer_format == ANSWER_TAG:
+        return
+    for row in each_row(rows.with_format(None).select_columns(["solution", "source"])):
+        try:
+            answer_text(row["solution"], answer_format)
+        except ValueError as error:
+            raise DataError(f"{row['source']}: --answer_format {answer_format}: {error}") from error
+
+
 def prepare(
     args: Any,
     training: Any,
@@ -114,6 +127,8 @@ def prepare(
     if held_out and training.eval_strategy != "no":
         files["held_out"] = held_out
     rows = {name: load_dataset(*paths, args.arrow_cache_dir, methods, named[name]) for name, paths in files.items()}
+    for part in rows.values():
+        check_golds(part, style.answer_format)
     used = frozenset(name for part in rows.values() for name in part.unique("accu_reward_method")) if methods else ()
     if training.max_prompt_length:
         limit = training.max_prompt_length, args.overlong, training.process_index

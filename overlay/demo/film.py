@@ -17,8 +17,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from transformers import AutoModelForImageTextToText
 
-from overlay.action.action import BOX_TYPES, as_box, centre, parse_action
-from overlay.action.completion import split
+from overlay.action.action import BOX_TYPES, as_box, centre, described, parse_action
+from overlay.action.completion import ANSWER_TAG
 from overlay.data.images import open_image
 from overlay.demo.score import MODEL, MOST_TOKENS
 from overlay.errors import Arguments, SettingError, command
@@ -65,7 +65,9 @@ def played(models: list[Local], task: str, style: PromptStyle) -> list[dict[str,
     raise SettingError(f"--task {task}: no seed of {len(SEEDS)} that only the second model does")
 
 
-def frame(episodes: list[dict[str, Any]], names: list[str], number: int) -> Image.Image:
+def frame(
+    episodes: list[dict[str, Any]], names: list[str], number: int, answer_format: str = ANSWER_TAG
+) -> Image.Image:
     """Step `number` of each episode, its last one when it is over."""
     height = HEAD + ACROSS * 3 // 2 + FOOT
     canvas = Image.new("RGB", (ACROSS * 2 + GAP, height), "white")
@@ -76,23 +78,18 @@ def frame(episodes: list[dict[str, Any]], names: list[str], number: int) -> Imag
         step = one["steps"][min(number, len(one["steps"]) - 1)]
         shown = Image.open(BytesIO(base64.b64decode(step["screen"].partition(",")[2]))).convert("RGB")
         canvas.paste(shown.resize((ACROSS, ACROSS * 3 // 2)), (left, HEAD))
-        action = parse_action(step["completion"])
+        action = parse_action(step["completion"], answer_format)
         if action is not None and action.type in BOX_TYPES and action.coordinates:
             x, y = (ACROSS / WIDTH * value for value in centre(as_box(action.coordinates)))
             around = (left + x - TOUCH, HEAD + y - TOUCH, left + x + TOUCH, HEAD + y + TOUCH)
             pen.ellipse(around, outline=TOUCHED, width=5)
         pen.text((left + 4, 22), f"{name}, step {min(number + 1, len(one['steps']))}", "#565c63", font)
-        pen.text((left + 4, height - FOOT + 4), f"{step['action']}: {said(step['completion'])}"[:44], "black", font)
+        told = f"{step['action']}: {described(step['completion'], action, answer_format)}"
+        pen.text((left + 4, height - FOOT + 4), told[:44], "black", font)
         if over:
             verdict, colour = ("done", COLOURS["gold"]) if one["success"] else ("not done", "#b3261e")
             pen.text((left + 4, height - FOOT + 26), f"the page says: {verdict}", colour, font)
     return canvas
-
-
-def said(completion: str) -> str:
-    """What an answer says that it does."""
-    answer = split(completion).answer or ""
-    return answer.rpartition('"action_description": "')[2].removesuffix('"}')
 
 
 @command("film")
@@ -112,8 +109,9 @@ def main(argv: list[str] | None = None) -> int:
     if (style := read_style(args.before)) is None:
         raise SettingError(f"--before {args.before}: no prompt_style.json there")
     both = played([Local(args.before), Local(args.after)], args.task, style)
-    count = max(len(one["steps"]) for one in both)
-    frames = [frame(both, ["before GRPO", "after"], number).quantize(128) for number in [*range(count), count]]
+    count, names = max(len(one["steps"]) for one in both), ["before GRPO", "after"]
+    shown = [frame(both, names, number, style.answer_format) for number in [*range(count), count]]
+    frames = [one.quantize(128) for one in shown]
     frames[0].save(
         args.out, save_all=True, append_images=frames[1:], duration=int(1000 * SECONDS), loop=0, optimize=True
     )

@@ -66,7 +66,7 @@ def judged(rows: list[dict[str, Any]], answers: Answers, count: int, rule: str) 
         kept = (answers.by_content.get(each["content"]) for each in samples_of([row], count))
         gold = gold_action(row["solution"])
         texts = [record["completion"] for record in kept if record]
-        verdicts = [succeeds(parse_action(text), gold, row["screen"], rule) for text in texts]
+        verdicts = [succeeds(parse_action(text, row["answer_format"]), gold, row["screen"], rule) for text in texts]
         if right := [verdict for verdict in verdicts if verdict is not None]:
             found.append(Sampled(row, right))
     return found
@@ -130,7 +130,7 @@ def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
 
 async def sample(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
     """Ask for the samples that are missing, then write what they say. Raises Unanswered or Stopped."""
-    async with Client(settings_of(args, url, style.thinking)) as client:
+    async with Client(settings_of(args, url, style)) as client:
         answers = answers_of(args, client, style)
         every = samples_of(asked.rows, args.samples)
         missing = answers.missing(every)

@@ -44,8 +44,8 @@ async def _episode(
         if own["content"] not in answers.by_content and (failed := await ask_one(client, own, answers)):
             return [], failed
         completion = answers.by_content[own["content"]]["completion"]
-        action = parse_action(completion)
-        said[row["position"]] = described(completion, action)
+        action = parse_action(completion, style.answer_format)
+        said[row["position"]] = described(completion, action, style.answer_format)
         verdict = succeeds(action, gold_action(row["solution"]), row["screen"], rule)
         if verdict is not None:
             verdicts.append(verdict)

@@ -22,7 +22,9 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import step_input
 
 FLAGS = "--data", "--images", "a reward method"
-KEPT = ("prompt", "solution", "also", "coordinate_scale", "screen_size", "image_path", "problem", "source")
+KEPT = (
+    "prompt", "solution", "also", "coordinate_scale", "screen_size", "image_path", "problem", "source", "answer_format",
+)  # fmt: skip
 
 
 @dataclass

@@ -98,7 +98,7 @@ def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
 async def evaluate(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
     """Ask what is missing, then score. Raises Unanswered when some rows have no answer."""
     rows = asked.rows
-    async with Client(settings_of(args, url, style.thinking)) as client:
+    async with Client(settings_of(args, url, style)) as client:
         answers = answers_of(args, client, style)
         if (args.out / METRICS).is_file() and not await answers.still_hold(client, rows):
             print(f"{args.out}: the server's weights cannot be seen, so all rows are asked anew", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from overlay.action.completion import ANSWER_TAG
 from overlay.errors import DataError, SettingError
 from overlay.evaluate import baselines
 from overlay.evaluate.protocols import PROTOCOLS
@@ -21,12 +22,15 @@ COLUMNS = ("digest", "content", "source", "task", "group", "app", "position")
 PARTS = {"clicks": ("click", "long_click"), "texts": ("type",), "swipes": ("swipe",)}
 
 
-def table(rows: list[dict[str, Any]], completions: list[str]) -> pd.DataFrame:
-    """One line for each row: where it is from, and its flags."""
-    return pd.DataFrame([
-        {name: row[name] for name in COLUMNS} | row_flags(text, row["solution"], row["screen"], row["with_thinking"])
-        for row, text in zip(rows, completions, strict=True)
-    ])  # fmt: skip
+def table(rows: list[dict[str, Any]], completions: list[str], answer_format: str | None = None) -> pd.DataFrame:
+    """One line for each row: where it is from, and its flags. `answer_format`: of the completions, where it is not what
+    the row asked for."""
+    lines = []
+    for row, text in zip(rows, completions, strict=True):
+        form = answer_format or row["answer_format"]
+        flags = row_flags(text, row["solution"], row["screen"], row["with_thinking"], form)
+        lines.append({name: row[name] for name in COLUMNS} | flags)
+    return pd.DataFrame(lines)
 
 
 def read_table(folder: Path, rule: str = RULE) -> pd.DataFrame:
@@ -117,7 +121,7 @@ def summary(
         "random": baselines.guess(sizes), "majority": baselines.majority(golds, sizes),
         "plan": [row["plan"] for row in rows],
     }  # fmt: skip
-    named = {name: table(rows, texts) for name, texts in answers.items()}
+    named = {name: table(rows, texts, ANSWER_TAG) for name, texts in answers.items()}
     runs = {label: read_table(folder, rule) for label, folder in labels(compared).items()}
     runs |= {f"baseline {name}": part for name, part in named.items()}
     return {

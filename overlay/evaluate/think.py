@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from overlay.action.action import parse_action
-from overlay.action.completion import split
+from overlay.action.completion import ANSWER_TAG, split
 from overlay.action.reserved import holds_reserved
 from overlay.checks import at_least
 from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
@@ -52,7 +52,8 @@ def judged(row: dict[str, Any], text: str, rule: str) -> tuple[str, str]:
     """(thinking of a completion that may be kept, empty for none; why not). Further right actions do not do: `make sft`
     trains on the gold action, to which the thinking has to lead."""
     screen = replace(row["screen"], also=())
-    if not succeeds(parse_action(text), gold_action(row["solution"]), screen, rule):
+    answer = parse_action(text, row.get("answer_format") or ANSWER_TAG)
+    if not succeeds(answer, gold_action(row["solution"]), screen, rule):
         return "", WRONG
     thinking = (split(text).think or "").strip()
     if not thinking:
@@ -92,7 +93,7 @@ def prepare(args: argparse.Namespace) -> tuple[PromptStyle, Asked]:
 async def think(args: argparse.Namespace, url: str, style: PromptStyle, asked: Asked) -> None:
     """Ask, round by round, for the rows that have nothing yet, then write them. Raises Unanswered or Stopped."""
     failures: list[str] = []
-    async with Client(settings_of(args, url)) as client:
+    async with Client(settings_of(args, url, style)) as client:
         answers = answers_of(args, client, style)
         for number in range(args.tries):
             left = [row for row in asked.rows if not kept(row, answers, args.tries, args.rule)[0]]

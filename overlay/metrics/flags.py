@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from overlay.action.action import BOX_TYPES, Action, parse_action
+from overlay.action.completion import ANSWER_TAG
 from overlay.errors import DataError
 from overlay.metrics.rules import RULE, RULES
 from overlay.metrics.rules.own import texts_alike
@@ -63,12 +64,18 @@ def under(rule: str, metric: str = "step_success_rate") -> str:
     return metric if rule == RULE else f"{metric} ({rule})"
 
 
-def row_flags(completion: str, solution: str, screen: Screen = UNKNOWN, thinking: bool = True) -> dict[str, Any]:
+def row_flags(
+    completion: str,
+    solution: str,
+    screen: Screen = UNKNOWN,
+    thinking: bool = True,
+    answer_format: str = ANSWER_TAG,
+) -> dict[str, Any]:
     """What one answer (a completion's text) got right against gold (an action's JSON); a flag is None where its metric
     is not about this row, and a rule's where the row lacks what the rule needs. What a flag is about follows from gold;
-    further right actions (`screen.also`) do as well. `thinking`: whether the row's prompt asked for it. Raises
-    DataError for gold that is no action."""
-    answer, gold = parse_action(completion), gold_action(solution)
+    further right actions (`screen.also`) do as well. `thinking`: whether the row's prompt asked for it;
+    `answer_format`: that it asked for. Raises DataError for gold that is no action."""
+    answer, gold = parse_action(completion, answer_format), gold_action(solution)
     answered, step = screen.pixels(answer), step_of(gold, screen)
     verdicts = {under(name): rule(answered, step) for name, rule in RULES.items()}
     success = verdicts["step_success_rate"]
@@ -78,7 +85,7 @@ def row_flags(completion: str, solution: str, screen: Screen = UNKNOWN, thinking
     return {
         "gold_type": gold.type,
         "answer_type": answer.type if answer else "none",
-        "format_rate": score_format(completion, thinking) == HIGHEST,
+        "format_rate": score_format(completion, thinking, answer_format) == HIGHEST,
         "action_type_accuracy": bool(same),
         "grounding_accuracy": success if gold.type in BOX_TYPES else None,  # over all click steps
         "grounding_accuracy_type_matched": success if own and gold.type in BOX_TYPES else None,
@@ -94,11 +101,15 @@ OWN = tuple(name for name in METRICS if "(" not in name)  # those under our defa
 
 
 def measure(
-    completions: list[str], solutions: list[str], screens: list[Screen] | None = None, thinking: bool = True
+    completions: list[str],
+    solutions: list[str],
+    screens: list[Screen] | None = None,
+    thinking: bool = True,
+    answer_format: str = ANSWER_TAG,
 ) -> dict[str, Metric]:
     """Metrics under `RULE` of completions (text) against gold actions (JSON text), by name; 0 where N is 0. Without
     `screens` a swipe's direction is that in the coordinates' own space."""
     known = screens or [UNKNOWN] * len(solutions)
-    rows = [row_flags(*row, thinking) for row in zip(completions, solutions, known, strict=True)]
+    rows = [row_flags(*row, thinking, answer_format) for row in zip(completions, solutions, known, strict=True)]
     flags = {name: [row[name] for row in rows if row[name] is not None] for name in OWN}
     return {name: Metric(sum(right) / len(right) if right else 0.0, len(right)) for name, right in flags.items()}

@@ -4,6 +4,7 @@ import math
 from argparse import Namespace
 from dataclasses import dataclass, replace
 
+from overlay.action.completion import ANSWER_TAG
 from overlay.action.space import LEAST_PIXELS
 from overlay.data.dataset import load_dataset
 from overlay.data.difficulty import within
@@ -93,6 +94,7 @@ def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
     args = Namespace(
         coordinate_space=flags.text("coordinate_space", "auto"), min_pixels=limits[0], max_pixels=limits[1],
         prompt_template=flags.text("prompt_template", "zh"), task_type="gui", thinking=flags.on("thinking", True),
+        answer_format=flags.text("answer_format", ANSWER_TAG),
     )  # fmt: skip
     try:
         processor = training_processor(model, *limits)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from overlay.action.action import Action, parse_action
+from overlay.action.completion import ANSWER_TAG
 from overlay.action.match import match
 from overlay.errors import DataError
 from overlay.metrics.flags import gold_action, succeeds
@@ -27,11 +28,16 @@ def told(action: Action | None) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
+def answered(record: dict[str, Any]) -> Action | None:
+    """The action of a rollout record's completion; runs of earlier versions do not say in what format they asked."""
+    return parse_action(record["completion"], record.get("answer_format") or ANSWER_TAG)
+
+
 def verdict(record: dict[str, Any]) -> bool | None:
     """Whether a rollout record's completion is right by the default rule; None where gold is no action."""
     if parse_action(record["solution"] or "") is None:
         return None
-    return succeeds(parse_action(record["completion"]), gold_action(record["solution"]), screen_of(record))
+    return succeeds(answered(record), gold_action(record["solution"]), screen_of(record))
 
 
 def further(record: dict[str, Any]) -> list[str]:
@@ -41,17 +47,17 @@ def further(record: dict[str, Any]) -> list[str]:
 
 def answer_of(record: dict[str, Any], right: bool | None) -> dict[str, Any]:
     """One completion of a rollout record: its action, whether that is `right`, its rewards, and what to draw."""
-    answered, size = parse_action(record["completion"]), record.get("screen_size") or (1, 1)
+    action, size = answered(record), record.get("screen_size") or (1, 1)
     golds = [parse_action(record["solution"] or ""), *map(parse_action, further(record))]
     scale = record.get("coordinate_scale") or (1.0, 1.0)
     return {
         "completion": record["completion"],
-        "told": told(answered),
+        "told": told(action),
         "right": right,
         "rewards": record["rewards"],
         "advantage": record["advantage"],
-        "match": max(match(answered, gold, size) for gold in golds),
-        "shape": shape(answered, "answer", (scale[0], scale[1])),
+        "match": max(match(action, gold, size) for gold in golds),
+        "shape": shape(action, "answer", (scale[0], scale[1])),
     }
 
 

@@ -84,11 +84,11 @@ def episode(
             break
         completion = answer.completion
         scale = scale_of(style, paths, task)
-        action = parse_action(completion)
+        action = parse_action(completion, style.answer_format)
         shown = encode(drawn(str(path), action, scale).quantize(64), "png", optimize=True).url
         kind = action.type if action else "none"
         steps.append({"completion": completion, "action": kind, "cut": answer.cut, "screen": shown})
-        history.append(described(completion, action))
+        history.append(described(completion, action, style.answer_format))
         if action is not None and action.type in FINAL_TYPES:
             environment.act(action)
             ended = "said it was done"

@@ -189,7 +189,10 @@ def main(argv: list[str] | None = None) -> int:
     check_seen(style, args.model)
     chromium.check()
     writable_folder(args.out)
-    with server_of(args) as url, closing(Asker(Client(settings_of(args, url, style.thinking)))) as asker:
+    with (
+        server_of(args) as url,
+        closing(Asker(Client(settings_of(args, url, style)))) as asker,
+    ):
         print(told, file=sys.stderr)
         game = Game(asker, args, style)
         try:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from overlay.action.completion import ANSWER_TAG, TOOL_CALL
 from overlay.action.reserved import MARK
 from overlay.action.space import NOTES, ORIGINAL, Scale, Space
 from overlay.prompt.direct import without_thinking
 from overlay.prompt.template import place_images, with_template
+from overlay.prompt.tool_call import with_tool_call
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class PromptStyle:
 
     `template`: GUI template for rows that bring none, None to leave all alone. `question_template`: VLM-R1's template
     of another task type, with `{Question}` in it; its layout is images first. `space`: how the model counts
-    coordinates. `thinking`: whether the answer is to be led up to; without, no question asks for it.
+    coordinates. `thinking`: whether the answer is to be led up to; without, no question asks for it. `answer_format`:
+    what every question asks for (`overlay.action.completion.TAGS`).
     """
 
     template: str | None = None
@@ -24,6 +27,7 @@ class PromptStyle:
     question_template: str | None = None
     space: Space = ORIGINAL
     thinking: bool = True
+    answer_format: str = ANSWER_TAG
 
     def question(self, problem: str) -> str:
         """The human turn's text. A problem that is only the step's input JSON gets the GUI template in front."""
@@ -38,9 +42,13 @@ class PromptStyle:
     def messages(self, problem: str, images: int) -> list[dict[str, Any]]:
         """Chat messages of a prompt with `images` image slots."""
         note = NOTES[self.language] if self.space.name == "norm1000" else ""
-        asked = self.question(problem)
-        text = note + (asked if self.thinking else without_thinking(asked, self.language))
+        text = note + self.worded(self.question(problem))
         return [{"role": "user", "content": place_images(text, images, self.images_first)}]
+
+    def worded(self, question: str) -> str:
+        """A question, or a template, with what it asks the answer to look like."""
+        text = question if self.thinking else without_thinking(question, self.language)
+        return with_tool_call(text, self.language) if self.answer_format == TOOL_CALL else text
 
     def scale(self, size: tuple[int, int], max_pixels: int = 0) -> Scale:
         """Scale of a screen of `size` (width, height) pixels; `max_pixels` where its row has a limit of its own."""

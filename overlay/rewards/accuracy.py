@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from overlay.action.completion import content_of
+from overlay.action.action import as_answer_tag
+from overlay.action.completion import ANSWER_TAG, content_of
 from overlay.rewards.action import score_action
 from overlay.rewards.answers import golds_of
 from overlay.rewards.boxes import score_map, score_od_ap, score_od_ap50, score_od_length, score_weighted_sum
@@ -34,6 +35,7 @@ def accuracy_reward(
     screen_size: Sequence[Sequence[float]] | None = None,
     click: str = "box",
     also: Sequence[Sequence[str] | None] | None = None,
+    answer_format: Sequence[str] | None = None,
     **columns: list,
 ) -> list[float | None]:
     """Score each completion by its own row's method, in [0, 1], against the best of its right answers (`solution` and
@@ -41,13 +43,16 @@ def accuracy_reward(
 
     `judge` is asked about all rows of method `llm` at once; `click` is how `gui_action` scores clicks
     (`overlay.action.clicks`); a trainer has both bound (`overlay.rewards.bound`). `screen_size` (width, height) in the
-    model's space is for `gui_action`.
+    model's space is for `gui_action`. `answer_format`: that each was asked for; a tool call is compared, and shown to
+    the judge, as the action that it says.
 
     >>> wait = '{"action_type": "wait", "action_parameter": {"wait": ""}}'
     >>> accuracy_reward([[{"role": "assistant", "content": f"<answer>{wait}</answer>"}]], [wait], ["gui_action"])
     [1.0]
     """
-    texts = [content_of(completion) for completion in completions]
+    formats = answer_format or [ANSWER_TAG] * len(solution)
+    made = [content_of(completion) for completion in completions]
+    texts = [as_answer_tag(text, one) for text, one in zip(made, formats, strict=True)]
     judged = [row for row, method in enumerate(accu_reward_method) if method == "llm"]
     # With a judge also for no rows: the ranks share out what is to be asked.
     asks = judge is not None or judged
@@ -61,7 +66,7 @@ def accuracy_reward(
             return known[n]
         method = accu_reward_method[n]
         if method == "gui_action":
-            return max(score_action(texts[n], gold, sizes[n], click) for gold in golds[n])
+            return max(score_action(made[n], gold, sizes[n], click, formats[n]) for gold in golds[n])
         return max(SCORES[method](texts[n], gold) for gold in golds[n])
 
     return [score(n) for n in range(len(texts))]

@@ -68,7 +68,7 @@ def describe(answer: Answer, scale: Scale) -> str:
         think = json.dumps(json.loads(think or ""), ensure_ascii=False, indent=2)
     except ValueError:
         think = think or "(no <think> part)"
-    lines = [f"think\n{think}", f"answer\n{split(answer.completion).answer or answer.completion}"]
+    lines = [f"think\n{think}", f"answer\n{split(answer.completion, answer.answer_format).answer or answer.completion}"]
     if action is None:
         lines.append("action: none could be read")
     else:
@@ -101,7 +101,7 @@ async def run(args: argparse.Namespace) -> None:
     paths = [os.path.join(args.images, name) for name in names]
     for path in paths:
         size_of(path, "--images")  # before anyone is asked
-    async with Client(settings_of(args, args.url, style.thinking)) as client:
+    async with Client(settings_of(args, args.url, style)) as client:
         try:
             answer = await client.ask(style.messages(question, len(paths)), paths)
         except NoAnswer as error:

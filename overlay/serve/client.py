@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from overlay.action.action import ACTION_NAMES, Action, parse_action
-from overlay.action.completion import THINK_FIELDS, split
+from overlay.action.completion import ANSWER_TAG, THINK_FIELDS, TOOL_CALL, split
+from overlay.action.tool_call import BUTTONS, SAYS, STATUS, TOOL
 from overlay.chat import UNREACHED, Chat, NoAnswer, check_url
 from overlay.checks import at_least
 from overlay.data.images import read_png_or_jpeg
 from overlay.errors import DataError, SettingError
+from overlay.prompt.style import PromptStyle
 
 GIVE_UP = 16  # requests in a row that no server answers; then it is gone
 GONE = "the server is gone, not asked"
@@ -28,11 +30,24 @@ ANSWER = (
     r'<answer>\{"action_type": "(' + "|".join(ACTION_NAMES) + rf')", "action_parameter": \{{"[a-z_]+": {_TEXT}\}}, '
     rf'"action_description": {_TEXT}\}}</answer>'
 )
+_POINT = r"\[-?\d{1,6}, -?\d{1,6}\]"
+_ARGUMENTS = "|".join([
+    rf'click", "coordinate": {_POINT}', rf'long_press", "coordinate": {_POINT}, "time": \d{{1,3}}',
+    rf'swipe", "coordinate": {_POINT}, "coordinate2": {_POINT}', rf'(type|open|interact)", "text": {_TEXT}',
+    rf'system_button", "button": "({"|".join(BUTTONS)})"', r'wait", "time": \d{1,3}',
+    rf'terminate", "status": "({"|".join(STATUS)})"(, "text": {_TEXT})?',
+])  # fmt: skip
+CALL = (
+    rf"({SAYS} [^\n<]+\n)?<tool_call>\n\{{"
+    rf'"name": "{TOOL}", "arguments": \{{"action": "({_ARGUMENTS})\}}\}}'
+    r"\n</tool_call>"
+)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server is asked. `structured`: by a grammar, where the server can; `thinking`: with that part."""
+    """How a server is asked. `structured`: by a grammar, where the server can; `thinking`: with that part;
+    `answer_format`: what the prompts ask for."""
 
     url: str
     model: str = ""
@@ -42,16 +57,18 @@ class Settings:
     retries: int = 4
     structured: bool = False
     thinking: bool = True
+    answer_format: str = ANSWER_TAG
 
 
 @dataclass(frozen=True)
 class Answer:
     """A completion, its parts, the server's count of the prompt's tokens (images included), and why the model stopped;
-    None if not told."""
+    None if not told. `answer_format`: that was asked for."""
 
     completion: str
     prompt_tokens: int | None = None
     finish: str | None = None
+    answer_format: str = ANSWER_TAG
 
     @property
     def cut(self) -> bool:
@@ -65,7 +82,7 @@ class Answer:
     @property
     def action(self) -> Action | None:
         """The action, in the model's coordinates."""
-        return parse_action(self.completion)
+        return parse_action(self.completion, self.answer_format)
 
 
 def openai_messages(messages: list[dict[str, Any]], paths: list[str]) -> list[dict[str, Any]]:
@@ -146,7 +163,8 @@ class Client:
             "model": self.model, "messages": body, "max_tokens": self.settings.max_tokens,
             "temperature": self.settings.temperature,
         }  # fmt: skip
-        pattern = THINKING + ANSWER if self.settings.thinking else ANSWER
+        pattern = CALL if self.settings.answer_format == TOOL_CALL else ANSWER
+        pattern = THINKING + pattern if self.settings.thinking else pattern
         grammar = {"structured_outputs": {"regex": pattern}} if self.structured else {}
         try:
             reply = await self.chat.complete(**options, **grammar)
@@ -156,7 +174,7 @@ class Client:
             print(f"{self.settings.url} takes no structured_outputs ({error}); asking without", file=sys.stderr)
             self.structured = False
             reply = await self.chat.complete(**options)
-        return Answer(reply.text, reply.prompt_tokens, reply.finish)
+        return Answer(reply.text, reply.prompt_tokens, reply.finish, self.settings.answer_format)
 
 
 def asking(parser: argparse.ArgumentParser, or_folder: bool = False) -> None:
@@ -183,9 +201,10 @@ def check_asking(args: argparse.Namespace) -> None:
         check_url(args.url)
 
 
-def settings_of(args: argparse.Namespace, url: str, thinking: bool = True) -> Settings:
-    """The settings of `asking`'s flags, for prompts that ask for `thinking` or do not. Raises SettingError."""
+def settings_of(args: argparse.Namespace, url: str, style: PromptStyle) -> Settings:
+    """The settings of `asking`'s flags, for prompts of a `style`. Raises SettingError."""
     check_asking(args)
     return Settings(
-        url, args.name, args.max_tokens, args.temperature, args.timeout, args.retries, args.structured, thinking
-    )
+        url, args.name, args.max_tokens, args.temperature, args.timeout, args.retries, args.structured,
+        style.thinking, style.answer_format,
+    )  # fmt: skip

@@ -109,7 +109,7 @@ def answer(args: argparse.Namespace) -> None:
             picture = drawn(row["image"][-1], Action("click", list(box)), scale) if box else None
         elif args.data and row["image"]:
             golds = [parse_action(gold) for gold in (row["solution"], *row["also"])]
-            picture = drawn(row["image"][-1], parse_action(text), scale, golds)
+            picture = drawn(row["image"][-1], parse_action(text, style.answer_format), scale, golds)
         if args.out and picture is not None:
             picture.save(args.out / f"{number}.png")
 

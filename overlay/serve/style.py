@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from overlay.action.completion import ANSWER_TAG, TAGS
 from overlay.action.space import FAMILY_SPACES, SPACES, Space, cell_of
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
@@ -21,6 +22,7 @@ def style_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_pixels", type=int, help="of an image, in place of training's")
     parser.add_argument("--prompt_template", help="zh, en or a file, for steps that bring none; in place of training's")
     parser.add_argument("--thinking", choices=("true", "false"), help="whether it is asked for, in place of training's")
+    parser.add_argument("--answer_format", choices=tuple(TAGS), help="what is asked for, in place of training's")
 
 
 def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
@@ -38,6 +40,7 @@ def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
         f"prompts {source}: coordinates {space.name}, images of {space.min_pixels} to {space.max_pixels} pixels, "
         f"template {_named(style)}"
         + ("" if style.thinking else ", without thinking")
+        + ("" if style.answer_format == ANSWER_TAG else ", answers as tool calls")
         + "".join(f"; {line}" for line in told)
     )
 
@@ -98,6 +101,9 @@ def _overridden(style: PromptStyle, args: argparse.Namespace) -> tuple[PromptSty
     if args.thinking is not None and (wanted := args.thinking == "true") != style.thinking:
         told.append(f"--thinking {args.thinking} in place of {str(style.thinking).lower()}")
         style = replace(style, thinking=wanted)
+    if args.answer_format not in (None, style.answer_format):
+        told.append(f"--answer_format {args.answer_format} in place of {style.answer_format}")
+        style = replace(style, answer_format=args.answer_format)
     if args.prompt_template:
         template = load_template(args.prompt_template)
         if style.template not in (None, template):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from overlay.prompt.direct import without_thinking
+from overlay.action.completion import TOOL_CALL
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style
 from overlay.training import log_file
@@ -170,13 +170,13 @@ def _asking(facts: Facts) -> str:
         "make infer URL=http://127.0.0.1:8000/v1 TASK=step_1.json IMAGES=<folder of its screens>", "```", "",
     ]  # fmt: skip
     if style.template:
-        text = style.template if style.thinking else without_thinking(style.template, style.language)
+        text = style.worded(style.template)
         lines += ["The text, before the step as one line of JSON:", "", "```", text.strip(), "```", ""]
     thinking = "<think>{...}</think>" if style.thinking else ""
-    lines += [
-        f"The answer is `{thinking}" "<answer>{\"action_type\": ..., \"action_parameter\": {...}, "
-        "\"action_description\": ...}</answer>`.", "",
-    ]  # fmt: skip
+    answer = '<answer>{"action_type": ..., "action_parameter": {...}, "action_description": ...}</answer>'
+    if style.answer_format == TOOL_CALL:
+        answer = '<tool_call>{"name": "mobile_use", "arguments": {"action": ..., ...}}</tool_call>'
+    lines += [f"The answer is `{thinking}{answer}`.", ""]
     return "\n".join(lines)
 
 

@@ -83,8 +83,9 @@ class LiveRollout:
         return self.rows[-1]
 
     def take(self, completion: str) -> None:
-        action = parse_action(completion)
-        self.history.append(described(completion, action))
+        form = self.style.answer_format
+        action = parse_action(completion, form)
+        self.history.append(described(completion, action, form))
         self.right.append(False)
         if action is not None and action.type in FINAL_TYPES:
             self.wanted, self.final = action, True

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from overlay.action.action import parse_action
+from overlay.action.completion import ANSWER_TAG
 from overlay.metrics.episodes import curve, progress
 from overlay.metrics.flags import gold_action, measure, succeeds
 from overlay.metrics.rules.step import Screen, screen_of
@@ -29,7 +30,8 @@ def are_right(rows: list[dict[str, Any]], texts: list[str]) -> list[float]:
     found = []
     for row, text in zip(rows, texts, strict=True):
         gold = parse_action(row["solution"] or "")
-        right = None if gold is None else succeeds(parse_action(text), gold, screen_of(row))
+        answer = parse_action(text, row.get("answer_format") or ANSWER_TAG)
+        right = None if gold is None else succeeds(answer, gold, screen_of(row))
         found.append(float("nan") if right is None else float(right))
     return found
 
@@ -37,15 +39,17 @@ def are_right(rows: list[dict[str, Any]], texts: list[str]) -> list[float]:
 class Rates:
     """Rates of one evaluation, rule `box`. `gather`: (n, ...) on each rank → all, n the same on each; `places`: where
     a row stands, `source` → (task, step), for the figures of whole tasks: of rows that are in it; `thinking`: whether
-    prompts ask for it."""
+    prompts ask for it; `answer_format`: that they ask for."""
 
     def __init__(
         self,
         gather: Callable[[torch.Tensor], torch.Tensor],
         places: Mapping[str, Place] | None = None,
         thinking: bool = True,
+        answer_format: str = ANSWER_TAG,
     ):
-        self.gather, self.places, self.thinking = gather, places or {}, thinking
+        self.gather, self.places = gather, places or {}
+        self.thinking, self.answer_format = thinking, answer_format
         self.sums: dict[str, tuple[float, float]] = {}
         self.verdicts: dict[Place, list[bool]] = {}  # of each sampled answer
 
@@ -54,7 +58,7 @@ class Rates:
         scored = [record for record in records if parse_action(record["solution"] or "") is not None]
         screens = [screen_of(record) for record in scored]
         texts, golds = ([record[name] for record in scored] for name in ("completion", "solution"))
-        metrics = measure(texts, golds, screens, self.thinking)
+        metrics = measure(texts, golds, screens, self.thinking, self.answer_format)
         local = torch.tensor([[[metric.value * metric.n, metric.n] for metric in metrics.values()]])
         for name, (right, rows) in zip(metrics, self.gather(local).sum(0).tolist(), strict=True):
             before = self.sums.get(name, (0.0, 0.0))
@@ -70,7 +74,8 @@ class Rates:
     def _add_steps(self, records: list[dict[str, Any]], screens: list[Screen]) -> None:
         local = []
         for record, screen in zip(records, screens, strict=True):
-            verdict = succeeds(parse_action(record["completion"]), gold_action(record["solution"]), screen)
+            answer = parse_action(record["completion"], self.answer_format)
+            verdict = succeeds(answer, gold_action(record["solution"]), screen)
             if verdict is not None and record["source"] in self.places:
                 local.append([*self.places[record["source"]], int(verdict)])
         most = int(self.gather(torch.tensor([len(local)])).max())

@@ -1,8 +1,8 @@
 """Every completion with its rewards, kept on disk by each rank for the rollouts page (`make rollouts`).
 
 `output_dir/rollouts/rank00000.jsonl`, one object a line: step, mode, source, image_path, solution, also,
-coordinate_scale, screen_size, completion, rewards (name → score, null where a reward had none), advantage. Each rank
-writes its own file, in whole lines, and the oldest half goes when it is full.
+coordinate_scale, screen_size, answer_format, completion, rewards (name → score, null where a reward had none),
+advantage. Each rank writes its own file, in whole lines, and the oldest half goes when it is full.
 """
 
 import json
@@ -18,6 +18,7 @@ FOLDER = "rollouts"
 NEEDED = ("step", "mode", "source", "image_path", "problem", "solution", "completion", "rewards", "advantage")
 COLUMNS = (
     "source", "image_path", "problem", "solution", "also", "coordinate_scale", "screen_size", "accu_reward_method",
+    "answer_format",
 )  # fmt: skip
 
 

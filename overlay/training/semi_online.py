@@ -45,11 +45,12 @@ class Recorded:
         return reached(self.right) / len(self.steps)
 
     def take(self, completion: str) -> None:
-        row, action = self.steps[len(self.right)], parse_action(completion)
+        row, form = self.steps[len(self.right)], self.style.answer_format
+        action = parse_action(completion, form)
         right = succeeds(action, gold_action(row["solution"]), screen_of(row)) is not False
         self.right.append(right)
         if right:
-            self.said[step_of(row["problem"])] = described(completion, action)
+            self.said[step_of(row["problem"])] = described(completion, action, form)
 
 
 class Recordings:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from overlay.action.completion import ANSWER_TAG
 from overlay.action.space import Space
 from overlay.errors import SettingError
 from overlay.model.family import AUTO, model_cell, space_of
@@ -23,18 +24,23 @@ def style_of_run(args: Any, model: str, question_template: str | None = None, sa
             print(f"--coordinate_space auto: {args.coordinate_space}, for {why}", file=sys.stderr)
     space = Space(args.coordinate_space, args.min_pixels, args.max_pixels, model_cell(model))
     language = args.prompt_template if args.prompt_template in LANGUAGES else "zh"
-    thinking = getattr(args, "thinking", True)
+    thinking, form = getattr(args, "thinking", True), getattr(args, "answer_format", ANSWER_TAG)
     if args.task_type == "gui":
         template = load_template(args.prompt_template)
-        style = PromptStyle(template, language, getattr(args, "images_first", False), space=space, thinking=thinking)
+        first = getattr(args, "images_first", False)
+        style = PromptStyle(template, language, first, space=space, thinking=thinking, answer_format=form)
     elif question_template is not None:
         if not thinking:
             raise SettingError(
                 f"--thinking false: VLM-R1's template of --task_type {args.task_type} asks for thinking: use gui"
             )
+        if form != ANSWER_TAG:
+            raise SettingError(
+                f"--answer_format {form}: VLM-R1's template of --task_type {args.task_type} asks for <answer>: use gui"
+            )
         style = PromptStyle(language=language, images_first=True, question_template=question_template, space=space)
     else:
-        style = PromptStyle(None, language, args.images_first, space=space, thinking=thinking)
+        style = PromptStyle(None, language, args.images_first, space=space, thinking=thinking, answer_format=form)
     before = read_style(Path(model)) if says and Path(model).is_dir() else None
     for line in contradictions(before, style) if before else ():
         print(f"{model} was trained with {line}: say so with that flag, or it has to learn the other", file=sys.stderr)
@@ -49,6 +55,7 @@ def contradictions(before: PromptStyle, now: PromptStyle) -> list[str]:
         "--max_pixels": (before.space.max_pixels, now.space.max_pixels),
         "images first": (before.images_first, now.images_first),
         "--thinking": (before.thinking, now.thinking),
+        "--answer_format": (before.answer_format, now.answer_format),
     }
     told = [f"{name} {old}; this run has {new}" for name, (old, new) in pairs.items() if old != new]
     if None not in (before.template, now.template) and before.template != now.template:

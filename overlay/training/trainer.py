@@ -18,6 +18,7 @@ from overlay.data.images import open_images
 from overlay.errors import RunStopped, SettingError
 from overlay.model.images_once import process_once
 from overlay.model.vision import take_any_rows
+from overlay.prompt.style import PromptStyle
 from overlay.rewards.judge.client import Judge
 from overlay.settings import TrainerOptions
 from overlay.training.advantages import blame
@@ -73,7 +74,8 @@ class GuiTrainer(Backend):
             if isinstance(model, torch.nn.Module):
                 self.recorder.watch(index, self.accelerator.unwrap_model(model))  # out of DeepSpeed's engine
         rank = self.args.process_index
-        self.rates = Rates(self._gathered, places, self.style is None or self.style.thinking)
+        asked = self.style or PromptStyle()
+        self.rates = Rates(self._gathered, places, asked.thinking, asked.answer_format)
         self.episodes = Episodes(world, self.options, self.num_generations, self._gathered) if world else None
         megabytes = self.options.rollout_log_mb
         self.rollouts = RolloutFile(self.args.output_dir, rank, megabytes) if megabytes else None

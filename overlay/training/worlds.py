@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from overlay.action.completion import TOOL_CALL
 from overlay.data.splits import Splits
 from overlay.errors import SettingError
 from overlay.prompt.style import PromptStyle
@@ -15,6 +16,10 @@ def episodes_or_rows(
 ) -> tuple[Splits, World | None]:
     """(rows, where their episodes come from or None). `data`: the flags of the data; `training`: the trainer's;
     `prepare`: makes rows of the data files in this `style`. Raises SettingError or DataError."""
+    if style.answer_format == TOOL_CALL and options.click_reward == "iou":
+        raise SettingError(
+            "--click_reward iou: with --answer_format tool_call a click is a point, which overlaps nothing: use point"
+        )
     if options.episodes == "live":
         from overlay.training.live import live_pages  # which needs Playwright
 

@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 from trl import TrlParser
 
+from overlay.action.action import described, parse_action
+from overlay.action.completion import TOOL_CALL
 from overlay.action.space import Space
 from overlay.backends.sft.arguments import ARGUMENTS, SftArguments
 from overlay.backends.sft.collator import Collator, is_direct
@@ -19,9 +21,12 @@ from overlay.backends.trl.train import train as train_with_grpo
 from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_rows
 from overlay.errors import SettingError
+from overlay.metrics.flags import succeeds
+from overlay.metrics.rules.step import screen_of
 from overlay.model.processor import load_processor
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import read_style
+from overlay.rewards.format import score_format
 from overlay.training import log_file
 from tests.stock import ROOT, TASKS, ZERO3
 
@@ -112,6 +117,19 @@ def test_the_mask_holds_the_completion_and_nothing_else(rows, tiny_model_dir):
         alone = processor(text=[asked], images=images or None, return_tensors="pt")["input_ids"][0]
         assert torch.equal(prompt, alone)
     assert [row["thinking"] for row in rows[:4]] == ["step 0 of 12", "in the answer", "", "step 3 of 12"]
+
+
+def test_a_tool_call_is_imitated_where_prompts_ask_for_one(rows_file, tiny_model_dir, tmp_path):
+    processor = load_processor(str(tiny_model_dir), 784, 84 * 112)
+    style = PromptStyle(space=Space("norm1000", 784, 84 * 112), answer_format=TOOL_CALL)
+    data = load_dataset(str(rows_file), str(TASKS / "train"), cache_dir=tmp_path / "arrow")
+    collator = Collator(processor, style=style)
+    for row in as_rows(data, style):
+        written = processor.tokenizer.decode(collator.tokens(row)[0][:-1])
+        assert ("<tools>" in str(collator.prompt(row)), "<answer>" in str(collator.prompt(row))) == (True, False)
+        assert score_format(written, thinking=False, answer_format=TOOL_CALL) >= 2  # a whole call, thinking or not
+        assert succeeds(parse_action(written, TOOL_CALL), parse_action(row["solution"]), screen_of(row))
+        assert described(written, None, TOOL_CALL) == json.loads(row["solution"])["action_description"]
 
 
 def test_a_share_of_the_rows_is_answered_without_thinking():

@@ -13,16 +13,20 @@ import torch
 from transformers import AutoModelForImageTextToText
 from trl import TrlParser
 
+from overlay.action.action import answer_text
+from overlay.action.completion import TOOL_CALL
 from overlay.backends.trl.arguments import ARGUMENTS, TrainArguments
 from overlay.backends.trl.train import main
 from overlay.backends.trl.train import train as train_with
 from overlay.data.lengths import prompt_lengths
 from overlay.errors import SettingError
 from overlay.model.processor import load_processor
+from overlay.pages.groups import verdict
 from overlay.prompt.style_file import read_style
 from overlay.prompt.template import load_template
 from overlay.rewards import REWARDS
 from overlay.training import rollout_file as rollouts
+from overlay.training.rates import are_right
 from tests.stock import TASKS
 
 pytestmark = pytest.mark.integration
@@ -58,6 +62,38 @@ def test_a_run_without_thinking(flags, tmp_path):
     form = trainer.reward_funcs[1]
     assert form([[{"role": "assistant", "content": "<answer>{}</answer>"}]], thinking=["a column of the rows"]) == [2.5]
     assert "<think>" not in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_run_with_tool_calls(flags, tmp_path):
+    """The same of --answer_format; an answer is right as a call, and only so."""
+    trainer = train(flags(
+        max_steps=1, answer_format=TOOL_CALL, reward_funcs=["spread", "format"], click_reward="point",
+    ))  # fmt: skip
+    assert read_style(tmp_path / "run").answer_format == trainer.rates.answer_format == TOOL_CALL
+    asked = "".join(part.get("text", "") for part in trainer.train_dataset[0]["prompt"][0]["content"])
+    assert ("<answer>" in asked, asked.count("<tools>")) == (False, 1)
+    card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert ("<answer>" in card, card.count("<tools>")) == (False, 1)
+    records = rollouts.read(tmp_path / "run")
+    assert {record["answer_format"] for record in records} == {TOOL_CALL}
+    right = [record | {"completion": answer_text(record["solution"], TOOL_CALL)} for record in records]
+    assert {verdict(record) for record in right} == {True}
+    other = [record | {"completion": f"<answer>{record['solution']}</answer>"} for record in records]
+    assert {verdict(record) for record in other} == {False}
+    assert are_right(right, [record["completion"] for record in right]) == [1.0] * len(right)
+    trainer.rates.add(right)
+    assert trainer.rates.take()["step_success_rate"] == 1
+
+
+def test_what_tool_calls_cannot_do_is_said_before_the_model_loads(flags, tmp_path, demo_rows, capsys):
+    with pytest.raises(SettingError, match="--click_reward iou: with --answer_format tool_call a click is a point"):
+        train(flags(answer_format=TOOL_CALL, click_reward="iou"))
+    row = json.loads(demo_rows.read_text(encoding="utf-8").splitlines()[0])
+    row["conversations"][1]["value"] = "4"
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    line = flags(answer_format=TOOL_CALL, data_file_paths=tmp_path / "rows.jsonl", reward_method="default")
+    assert main(line) == 2
+    assert "rows.jsonl:1: --answer_format tool_call: no action that a tool call says: 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

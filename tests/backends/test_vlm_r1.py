@@ -8,10 +8,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
+from overlay.action.completion import TOOL_CALL
 from overlay.backends.trl.arguments import TrainArguments
 from overlay.backends.trl.trainer import GuiGRPOTrainer
 from overlay.model.processor import load_processor
 from overlay.prompt.style_file import read_style
+from overlay.training import rollout_file as rollouts
 from tests.stock import ZERO3, healthy, run_stock
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -71,11 +73,13 @@ def test_zero3_with_ranks_that_have_no_image(upstream, forks, tiny_model_dir, mi
     assert healthy(log, steps=4)
 
 
-def test_lora(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
+def test_lora_and_tool_calls(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
     log = run_stock(
         upstream, tiny_model_dir, demo_rows, tmp_path / "run", forks=forks, processes=1, use_peft="true", lora_r=4,
-        lora_alpha=8, lora_task_type="CAUSAL_LM",
+        lora_alpha=8, lora_task_type="CAUSAL_LM", answer_format=TOOL_CALL,
     )  # fmt: skip
+    assert read_style(tmp_path / "run").answer_format == TOOL_CALL
+    assert {record["answer_format"] for record in rollouts.read(tmp_path / "run")} == {TOOL_CALL}
     assert healthy(log)
     assert (tmp_path / "run" / "adapter_model.safetensors").exists()
     assert generates(tmp_path / "run", adapter_of=tiny_model_dir)

@@ -60,6 +60,11 @@ def test_the_column_is_the_share_of_right_samples(line, server, tmp_path, capsys
     assert shares(tmp_path) == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
 
 
+def test_a_sample_is_right_in_the_format_that_was_asked_for(line, server, tmp_path):
+    assert difficulty.main(line("--answer_format", "tool_call")) == 0  # it says <answer> all the same
+    assert shares(tmp_path) == [0.0] * 6
+
+
 def test_killed_it_goes_on_with_the_rest(line, server, tmp_path):
     _, asked, pause, _ = server
     pause[0] = 0.1

@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from overlay.action.action import answer_text
+from overlay.action.completion import ANSWER_TAG, TOOL_CALL
 from overlay.errors import DataError
 from overlay.evaluate.answers import Answers
 from overlay.evaluate.episodes import RIGHT, play_out
@@ -35,6 +37,14 @@ class Model:
         return Answer(f"<answer>{action(kind, '', f'my {where[1]}')}</answer>")
 
 
+class Caller(Model):
+    """The same in tool calls."""
+
+    async def ask(self, prompt, paths):
+        said = (await super().ask(prompt, paths)).completion
+        return Answer(answer_text(said.removeprefix("<answer>").removesuffix("</answer>"), TOOL_CALL))
+
+
 @pytest.fixture
 def found(tmp_path):
     """Two tasks of four steps, the second of which is a key press that no row says."""
@@ -47,14 +57,15 @@ def found(tmp_path):
     return asked(str(write(tmp_path / "rows.jsonl", rows)), str(tmp_path), "androidcontrol-high")
 
 
-def played(model, found, out, concurrency=2):
+def played(model, found, out, concurrency=2, style=None):
     answers = Answers(out, {"model": "m"}, "1" * 16)
-    return asyncio.run(play_out(model, found.rows, answers, PromptStyle(), "box", concurrency))
+    return asyncio.run(play_out(model, found.rows, answers, style or PromptStyle(), "box", concurrency))
 
 
-def test_the_history_is_the_models_own(found, tmp_path):
-    model = Model(wrong=[("b", 3)])
-    table, failures = played(model, found, tmp_path / "out")
+@pytest.mark.parametrize(("kind", "form"), [(Model, ANSWER_TAG), (Caller, TOOL_CALL)])
+def test_the_history_is_the_models_own(found, tmp_path, kind, form):
+    model = kind(wrong=[("b", 3)])
+    table, failures = played(model, found, tmp_path / "out", style=PromptStyle(answer_format=form))
     assert failures == []
     assert model.histories["a", 4] == ["my 1", "gold 2", "my 3"]  # nobody was asked for the second step
     assert ("b", 4) not in model.asked  # the third was wrong
@@ -65,7 +76,7 @@ def test_the_history_is_the_models_own(found, tmp_path):
     assert figures["task_progress"].value == pytest.approx((1 + 1 / 3) / 2)
     assert figures["task_success_rate"].value == 0.5
     again = Model()
-    table, _ = played(again, found, tmp_path / "out", concurrency=1)
+    table, _ = played(again, found, tmp_path / "out", concurrency=1, style=PromptStyle(answer_format=form))
     assert sum(again.asked.values()) == 0  # every answer was kept
     assert table[RIGHT].sum() == 4
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from overlay.action.action import answer_text
+from overlay.action.completion import ANSWER_TAG
 from overlay.data.images import open_images
 from overlay.prompt.style import PromptStyle
 
@@ -26,7 +28,8 @@ def completion_of(row: dict[str, Any], direct: bool) -> tuple[str, str]:
     >>> completion_of({"thinking": "a menu", "solution": "7"}, False)
     ('<think>a menu</think>', '<answer>7</answer>')
     """
-    return "" if direct else f"<think>{row['thinking']}</think>", f"<answer>{row['solution']}</answer>"
+    answer = answer_text(row["solution"], row.get("answer_format") or ANSWER_TAG)
+    return "" if direct else f"<think>{row['thinking']}</think>", answer
 
 
 class Collator:

@@ -37,6 +37,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     Rows: prompt (messages), image_path (list), problem, solution (in `<answer>` tags), accu_reward_method, source.
     `--task_type gui` places images at their marks; the other types use upstream's template, images first.
     """
+    from overlay.action.completion import ANSWER_TAG
     from overlay.data.splits import prepare as rows_of
     from overlay.model.folder import check_attention, check_model, config_of
     from overlay.model.processor import training_processor
@@ -62,6 +63,11 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
             raise SettingError(
                 "--thinking false: --reward_funcs format is VLM-R1's own here, which asks for thinking: use "
                 "format_graded or format_scaled"
+            )
+        if script_args.answer_format != ANSWER_TAG and "format" in script_args.reward_funcs:
+            raise SettingError(
+                f"--answer_format {script_args.answer_format}: --reward_funcs format is VLM-R1's own here, which asks "
+                "for <answer>: use format_graded or format_scaled"
             )
         check_ahead(script_args.generate_ahead, training_args.use_vllm, script_args.vllm_mode)
         if training_args.use_vllm:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from overlay.action.action import parse_action
+from overlay.action.completion import ANSWER_TAG
 from overlay.metrics.flags import measure
 from overlay.metrics.rules.step import screen_of
 from overlay.pages.groups import groups
@@ -31,9 +32,10 @@ class Rank:
         self.newest: dict[str, tuple[int, list[dict[str, Any]]]] = {}
         self.rates: dict[int, Counts] = {}
 
-    def look(self, thinking: bool) -> None:
-        """Read on; `thinking`: whether prompts ask for it. A step that is before the last one: the run went on from a
-        checkpoint, and what came after that is no part of it any more."""
+    def look(self, thinking: bool, answer_format: str = ANSWER_TAG) -> None:
+        """Read on; `thinking`: whether prompts ask for it; `answer_format`: that they ask for.
+        A step that is before the last one: the run went on from a checkpoint, and what came after that is no part of it
+        any more."""
         fresh: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for line in self.tail.lines()[1]:  # a full file makes room for a new one: what it said still holds
             record = record_of(line)
@@ -52,7 +54,7 @@ class Rank:
             if mode == "train":
                 fresh[step].append(record)
         for step, records in fresh.items():
-            self.rates[step] = added(self.rates.get(step, {}), counted(records, thinking))
+            self.rates[step] = added(self.rates.get(step, {}), counted(records, thinking, answer_format))
 
 
 def record_of(line: bytes) -> dict[str, Any] | None:
@@ -65,11 +67,11 @@ def record_of(line: bytes) -> dict[str, Any] | None:
     return record if whole and isinstance(record["completion"], str) else None
 
 
-def counted(records: list[dict[str, Any]], thinking: bool) -> Counts:
-    """What answers got right, over those whose gold is an action; `thinking`: whether it was asked for."""
+def counted(records: list[dict[str, Any]], thinking: bool, answer_format: str) -> Counts:
+    """What answers got right, over those whose gold is an action; `thinking`, `answer_format`: see `row_flags`."""
     scored = [record for record in records if parse_action(record["solution"] or "") is not None]
     texts, golds = ([record[name] for record in scored] for name in ("completion", "solution"))
-    metrics = measure(texts, golds, [screen_of(record) for record in scored], thinking)
+    metrics = measure(texts, golds, [screen_of(record) for record in scored], thinking, answer_format)
     return {name: (metrics[name].value * metrics[name].n, metrics[name].n) for name in RATES}
 
 
@@ -96,7 +98,7 @@ class Answers:
                 self.ranks[path] = Rank(path, BACK // len(paths))
         self.ranks = {path: self.ranks[path] for path in paths}
         for rank in self.ranks.values():
-            rank.look(settings.get("thinking", True))
+            rank.look(settings.get("thinking", True), settings.get("answer_format", ANSWER_TAG))
 
     def newest(self) -> list[dict[str, Any]]:
         """Groups of training's newest step, and those of an evaluation that came after it."""
