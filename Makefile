@@ -124,7 +124,7 @@ difficulty: $(VENV)/.ready ## How hard rows are, a column and a page: MODEL= or 
 	$(call need,IMAGES,image folder)
 	$(call need,OUT,folder)
 	$(call either,MODEL,URL)
-	$(PY) -m overlay.evaluate.difficulty $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
+	$(PY) -m overlay.evaluate.difficulty $(if $(URL),--url "$(URL)") $(if $(NAME),--name "$(NAME)") $(if $(MODEL),--model "$(MODEL)") --data "$(DATA)" --images "$(IMAGES)" \
 		$(if $(STYLE),--style "$(STYLE)") --out "$(OUT)" $(if $(SAMPLES),--samples $(SAMPLES)) $(ARGS)
 
 .PHONY: think
@@ -133,7 +133,7 @@ think: $(VENV)/.ready ## Thinking for rows without, kept where its answer is rig
 	$(call need,IMAGES,image folder)
 	$(call need,OUT,folder)
 	$(call either,MODEL,URL)
-	$(PY) -m overlay.evaluate.think $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
+	$(PY) -m overlay.evaluate.think $(if $(URL),--url "$(URL)") $(if $(NAME),--name "$(NAME)") $(if $(MODEL),--model "$(MODEL)") --data "$(DATA)" --images "$(IMAGES)" \
 		$(if $(STYLE),--style "$(STYLE)") --out "$(OUT)" $(if $(TRIES),--tries $(TRIES)) $(ARGS)
 
 ##@ Training
@@ -200,13 +200,13 @@ eval: $(VENV)/.ready ## Score a model on a held-out file, with a page: MODEL= or
 	$(call need,DATA,file.jsonl)
 	$(call need,IMAGES,image folder)
 	$(call either,MODEL,URL)
-	$(PY) -m overlay.evaluate.score $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) --data "$(DATA)" --images "$(IMAGES)" \
+	$(PY) -m overlay.evaluate.score $(if $(URL),--url "$(URL)") $(if $(NAME),--name "$(NAME)") $(if $(MODEL),--model "$(MODEL)") --data "$(DATA)" --images "$(IMAGES)" \
 		$(if $(STYLE),--style "$(STYLE)") $(if $(PROTOCOL),--protocol "$(PROTOCOL)") --out "$(or $(OUT),$(RUNS)/eval)" $(ARGS)
 
 .PHONY: play
 play: $(VENV)/.ready ## Let a model play in Chromium: MODEL= or URL= [PAGES=miniwob, phone or apps NAME= STYLE= EPISODES=3 OUT= ARGS=]
 	$(call either,MODEL,URL)
-	$(PY) -m overlay.play.run $(if $(URL),--url "$(URL)" $(if $(NAME),--name "$(NAME)"),$(if $(MODEL),--model "$(MODEL)")) \
+	$(PY) -m overlay.play.run $(if $(URL),--url "$(URL)") $(if $(NAME),--name "$(NAME)") $(if $(MODEL),--model "$(MODEL)") \
 		$(if $(STYLE),--style "$(STYLE)") --pages "$(or $(PAGES),miniwob)" --episodes $(or $(EPISODES),3) --out "$(or $(OUT),$(RUNS)/play)" $(ARGS)
 
 ##@ Image

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from data_prep.steps import check_also, check_output
 from overlay.action.completion import load_json
 from overlay.action.space import LEAST_PIXELS
-from overlay.checks import at_least
+from overlay.checks import at_least, only_with
 from overlay.data.images import check_image
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import KEYS, RowError, parse_row
@@ -179,6 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args(argv)
     at_least(args, workers=1, max_pixels=LEAST_PIXELS)
+    only_with(args, "processor", "--processor", "max_pixels")
     if not args.data.is_file():
         raise DataError(f"{args.data}: no such file (DATA=)")
     if not args.images.is_dir():

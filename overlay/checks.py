@@ -19,6 +19,16 @@ def at_least(args: argparse.Namespace, **least: float) -> None:
             raise SettingError(f"--{name} {value}: a number of at least {lowest:g}")
 
 
+def only_with(args: argparse.Namespace, other: str, words: str, *names: str) -> None:
+    """Raises SettingError for a flag among `names` that was given without the flag `other`, which `words` name.
+
+    >>> only_with(argparse.Namespace(max_pixels=None, processor=None), "processor", "--processor", "max_pixels")
+    """
+    for name in names:
+        if getattr(args, name) not in (None, "", []) and not getattr(args, other):
+            raise SettingError(f"--{name.replace('_', '-')}: needs {words}: give that too, or leave it out")
+
+
 def writable_folder(folder: Path, flag: str = "--out") -> None:
     """Make the folder; SettingError when nothing can be written there."""
     try:

@@ -4,10 +4,12 @@ docs/arguments.md lists every argument of both backends; `tests/backends/test_ar
 is read by the code or stands here.
 """
 
+from collections.abc import Collection
 from dataclasses import MISSING, fields
 from typing import Any
 
 from overlay.errors import SettingError
+from overlay.needs import check, check_methods
 
 NO_LOGITS = "evaluation samples and scores completions, it has no logits or labels"
 OWN_SAMPLER = "prompts are sampled in groups, by a sampler of the trainer's own"
@@ -37,6 +39,7 @@ REFUSED = {
     "trl": BOTH
     | {
         "max_tool_calling_iterations": "a GUI step has no tools",
+        "transformers_continuous_batching_config": "TRL has it for text models only",
         "use_transformers_continuous_batching": "TRL has it for text models only",
         "use_transformers_paged": "TRL has it for text models only",
     },
@@ -84,8 +87,20 @@ def _nothing(value: Any) -> bool:
     return not (any(value.values()) if isinstance(value, dict) else value)
 
 
+def _values(*arguments: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what each setting is, what it is by default) of parsed arguments."""
+    usual = {name: value for part in arguments for name, value in defaults(part).items()}
+    return {name: getattr(part, name) for part in arguments for name in defaults(part)}, usual
+
+
+def refuse_by_methods(methods: Collection[str], *arguments: Any) -> None:
+    """Raise SettingError when one of the parsed `arguments` does nothing with the accuracy methods of the rows."""
+    check_methods(*_values(*arguments), methods)
+
+
 def refuse(backend: str, *arguments: Any) -> None:
-    """Raise SettingError when one of a backend's parsed `arguments` asks for what would do nothing."""
+    """Raise SettingError when one of a backend's parsed `arguments` asks for what would do nothing, in this backend or
+    without another setting."""
     evaluates = any(getattr(part, "eval_strategy", "no") != "no" for part in arguments)
     for part in arguments:
         for name, default in defaults(part).items():
@@ -95,3 +110,4 @@ def refuse(backend: str, *arguments: Any) -> None:
             value = getattr(part, name)
             if value != default and not (_nothing(value) and _nothing(default)):
                 raise SettingError(f"--{name} {value}: not in BACKEND={backend}: {reason}")
+    check(*_values(*arguments))

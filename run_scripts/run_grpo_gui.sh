@@ -50,6 +50,9 @@ export CUDA_DEVICE_MAX_CONNECTIONS="${CUDA_DEVICE_MAX_CONNECTIONS:-1}"
 whole_numbers NPROC_PER_NODE MAX_PROMPT_LENGTH MAX_PIXELS GENERATIONS BATCH TOKENS_PER_PASS ACCUMULATION MAX_COMPLETION_LENGTH \
   LORA_R SAVE_STEPS SAVE_LIMIT EVAL_STEPS
 [[ "$BACKEND" == vlm-r1 || "$BACKEND" == trl || "$BACKEND" == sft ]] || fail "BACKEND=%s is none of vlm-r1, trl, sft" "$BACKEND"
+[[ "${NNODES:-1}" == 1 || -n "${TORCHRUN_ARGS:-}${SETTINGS:-}${ESTIMATE:-}" ]] ||
+  fail "NNODES=%s: this is one node's; make train-multinode is of several" "$NNODES"
+[[ -n "$EVAL_DATA" || "$OVERLAY_GIVEN" != *" EVAL_STEPS "* ]] || fail "EVAL_STEPS=%s: needs EVAL_DATA, the held-out file" "$EVAL_STEPS"
 [[ "$BACKEND" != sft || -z "${ESTIMATE:-}" ]] || fail "BACKEND=sft: an estimate is of GRPO, BACKEND=vlm-r1 or trl"
 # VLM-R1 forms its groups within a batch, TRL within all batches of a step; supervised training has none.
 batches="$([[ "$BACKEND" == trl ]] && echo "$ACCUMULATION" || echo 1)"

@@ -5,7 +5,7 @@ NAMES=(NPROC_PER_NODE MODEL IMAGES DATA OUTPUT BACKEND MAX_PROMPT_LENGTH OVERLON
   GENERATIONS BATCH TOKENS_PER_PASS ACCUMULATION MAX_COMPLETION_LENGTH LEARNING_RATE BETA LORA_R METHOD JUDGE_MODEL SAVE_STEPS
   SAVE_LIMIT
   EVAL_DATA EVAL_STEPS VLLM ATTENTION DEEPSPEED ARROW_CACHE_DIR EXTRA)
-GRPO_ONLY=" GENERATIONS MAX_COMPLETION_LENGTH BETA METHOD JUDGE_MODEL VLLM "
+GRPO_ONLY=(GENERATIONS MAX_COMPLETION_LENGTH BETA METHOD JUDGE_MODEL VLLM)
 # Names that the user's environment set, and those that the preset did; a launcher that calls another one hands them on.
 if [[ -z "${OVERLAY_GIVEN+x}" ]]; then
   OVERLAY_GIVEN=" "
@@ -103,7 +103,7 @@ settings_table() {
     [[ "$OVERLAY_PRESET" != *" $name "* ]] || source="preset $PRESET"
     [[ "$OVERLAY_GIVEN" != *" $name "* ]] || source=environment
     value="${!name:-(none)}"
-    if [[ "$BACKEND" == sft && "$GRPO_ONLY" == *" $name "* ]]; then
+    if [[ "$BACKEND" == sft && " ${GRPO_ONLY[*]} " == *" $name "* ]]; then
       [[ "$source" != block ]] || continue
       value="(not in sft)"
     fi

@@ -17,6 +17,7 @@ from trl import TrlParser
 from overlay.backends.sft.arguments import ARGUMENTS as SFT
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.vlm_r1 import hooks
+from overlay.needs import NEEDS, OF_METHODS
 from overlay.patching.submodule import Submodule
 from overlay.refused import REFUSED
 
@@ -34,9 +35,10 @@ Made by `python -m tools.arguments`, which a test compares with this file. *work
 trains (transformers' Trainer, TRL, VLM-R1 with its patches, or this project). *refused*: a value other than its default
 would do nothing, so it ends the run in one line before the model loads. –: the backend has no such argument, and its
 parser says so. *taken*: passed by launchers and of no consequence (VLM-R1's pass `--dataset_name`, DeepSpeed's
-`--local_rank`): rows come from `--data_file_paths`, ranks from the environment.
+`--local_rank`): rows come from `--data_file_paths`, ranks from the environment. *needs*: without that it would do
+nothing, and is refused as well (`overlay/needs.py`).
 
-| argument | trl | vlm-r1 | sft | why refused |
+| argument | trl | vlm-r1 | sft | needs, or why refused |
 |---|---|---|---|---|
 """
 BACKENDS = ("trl", "vlm-r1", "sft")
@@ -114,6 +116,7 @@ def table(upstream: Path) -> str:
     lines = []
     for name in sorted(set().union(*found.values())):
         reasons = sorted({REFUSED[b][name] for b in BACKENDS if name in REFUSED[b] and name in found[b]})
+        reasons += [f"needs {need.words}" for need in (*NEEDS, *OF_METHODS) if name in need.flags and not reasons]
         columns = " | ".join(found[backend].get(name, "–") for backend in BACKENDS)
         lines.append(f"| `--{name}` | {columns} | {'; '.join(reasons)} |")
     return HEAD + "\n".join(lines) + "\n"

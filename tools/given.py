@@ -21,6 +21,7 @@ FOREIGN = re.compile(
 _MAKE = re.compile(r"\$\(([A-Z_]+)\)|\$\((?:if|or) \$\(([A-Z_]+)\)|\$\(call \w+,([A-Z_]+)(?:,([A-Z_]+)\))?")
 _SHELL = re.compile(r"\$\{?!?([A-Z][A-Z_]+)")
 _LISTED = re.compile(r"^for name in ([A-Z_\\\s]+);|NAMES=\(([A-Z_\s]+)\)", re.MULTILINE)
+_GRPO_ONLY = re.compile(r"^GRPO_ONLY=\(([A-Z_ ]+)\)", re.MULTILINE)
 _SCRIPT = re.compile(r"(?:bash|source) ((?:run_scripts|docker|requirements)/\w+\.sh)")
 _PLACE = re.compile(r'variables(?:\.get)?[\[(]"([A-Z_]+)"')
 
@@ -41,15 +42,22 @@ def of_scripts(text: str, seen: frozenset[str] = frozenset()) -> set[str]:
             names |= set(re.findall(r"[A-Z_]+", " ".join(listed)))
         if "overlay.nodes.place" in own:
             names |= set(_PLACE.findall((ROOT / "overlay/nodes/place.py").read_text(encoding="utf-8")))
-        if "overlay.nodes.estimate" in own:
-            names |= {"GPU_MEMORY", "GPU_CHECK"}
     return names
 
 
 def read_by(goal: str, goals: dict[str, str]) -> set[str]:
-    """The variables that a goal reads."""
+    """The variables that a goal reads and that do something there."""
     text = goals.get(goal, "")
-    return {name for found in _MAKE.findall(text) for name in found if name} | of_scripts(text)
+    estimate = {"GPU_MEMORY", "GPU_CHECK"} if "ESTIMATE=1" in text else set()
+    read = {name for found in _MAKE.findall(text) for name in found if name} | of_scripts(text)
+    return (read | estimate) - idle(text)
+
+
+def idle(recipe: str) -> set[str]:
+    """Settings of the launcher that its block has for GRPO and a recipe of supervised training does not read."""
+    if "BACKEND=sft" not in recipe:
+        return set()
+    return set(_GRPO_ONLY.findall((ROOT / "run_scripts/settings.sh").read_text(encoding="utf-8"))[0].split())
 
 
 def unread(asked: str, given: list[str]) -> str:
@@ -59,8 +67,9 @@ def unread(asked: str, given: list[str]) -> str:
     if any(goal not in goals for goal in wanted):
         return ""  # make's own to say, or a file
     known = set().union(*(read_by(goal, goals) for goal in wanted)) | ALWAYS
+    ours = set().union(*(idle(goals[goal]) for goal in wanted))
     for name in sorted(given):
-        if name not in known and not FOREIGN.fullmatch(name):
+        if name not in known and (name in ours or not FOREIGN.fullmatch(name)):
             near = get_close_matches(name, known, 1)
             meant = f" (did you mean {near[0]}=?)" if near else ""
             return f"{name}=: make {' '.join(wanted)} does not read it{meant}"

@@ -6,7 +6,7 @@ python -m overlay.patching apply|reverse|status|check|refresh [PATCH]|new NAME|u
 
 import sys
 
-from overlay.errors import Arguments, command
+from overlay.errors import Arguments, SettingError, command
 from overlay.patching import series, upkeep
 from overlay.patching.submodule import MARK, NAME, Submodule
 
@@ -28,6 +28,9 @@ def _status(submodule: Submodule) -> int:
     return 0 if now.word in ("applied", "pristine") else 1
 
 
+TAKES_MORE = ("refresh", "new", "upstream-move")
+
+
 @command("patch")
 def main(argv: list[str] | None = None) -> int:
     parser = Arguments(description=str(__doc__).splitlines()[0])
@@ -35,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("command", choices=commands)
     parser.add_argument("what", nargs="?", help="refresh: patch file; new: area-what; upstream-move: upstream's commit")
     args = parser.parse_args(argv)
+    if args.what and args.command not in TAKES_MORE:
+        raise SettingError(f"{args.what}: {args.command} takes nothing more")
     submodule = Submodule()
     if args.command == "status":
         return _status(submodule)

@@ -197,6 +197,8 @@ def check_asking(args: argparse.Namespace) -> None:
     model = getattr(args, "model", None)
     if "model" in args and bool(model) == bool(args.url):
         raise SettingError("give either --model (a folder) or --url (a server)")
+    if model and args.name not in ("", str(model)):
+        raise SettingError(f"--name {args.name}: a model on the server of --url; --model {model} has its own name")
     if args.url:
         check_url(args.url)
 

@@ -23,7 +23,7 @@ from overlay.action.action import Action, parse_action, parse_coordinates
 from overlay.action.completion import WIDE, split
 from overlay.action.reserved import MARK
 from overlay.action.space import rescale
-from overlay.checks import at_least, writable_folder
+from overlay.checks import at_least, only_with, writable_folder
 from overlay.data.arrow import SCHEMA
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.images import scale_of
@@ -72,6 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if bool(args.data) + bool(args.question) + bool(args.refer) != 1:
         raise SettingError("give one of --data, --question and --refer")
+    only_with(args, "data", "--data", "images", "index")
+    if args.image and args.data:
+        raise SettingError("--image: needs --question or --refer; the images of --data's rows are in --images")
     at_least(args, batch=1, max_tokens=1, temperature=0)
     if min(args.index or [0]) < 0:
         raise SettingError(f"--index {min(args.index)}: rows are counted from 0")

@@ -121,6 +121,8 @@ def command_line(model: Path, host: str, port: int, backend: str = "auto", image
         backend = "vllm" if importlib.util.find_spec("vllm") else "transformers"
     if backend == "vllm":
         return vllm_command(model, host, port, gpus(), images)
+    if images != IMAGES:
+        raise SettingError(f"--images {images}: needs vLLM; transformers serve takes any number")
     return transformers_command(model, host, port)
 
 

@@ -20,15 +20,10 @@ def check_installed() -> None:
         raise SettingError(f"{USE}: there is no vLLM in this environment: make vllm, then VENV=.venv-vllm")
 
 
-def check_ahead(batches: int, use_vllm: bool | None, mode: str) -> None:
-    """SettingError unless --generate_ahead is 0, or 1 with a server beside the trainer."""
+def check_ahead(batches: int) -> None:
+    """SettingError unless --generate_ahead is 0 or 1."""
     if batches not in (0, 1):
         raise SettingError(f"--generate_ahead {batches}: 0, or 1 for the next batch")
-    if batches and not (use_vllm and mode == "server"):
-        raise SettingError(
-            "--generate_ahead 1: needs --use_vllm true --vllm_mode server: only a server generates while this process "
-            "trains"
-        )
 
 
 def check_pixels(model: str, processor: Any) -> None:

@@ -117,7 +117,7 @@ def test_a_fault_names_the_step_that_it_costs(start, tmp_path):
 def test_it_needs_a_server(flags, capsys):
     for own, told in (
         ({"generate_ahead": 1}, "needs --use_vllm true --vllm_mode server"),
-        ({"generate_ahead": 2}, "--generate_ahead 2: 0, or 1"),
+        ({"generate_ahead": 2, "use_vllm": "true", "vllm_mode": "server"}, "--generate_ahead 2: 0, or 1"),
     ):
         assert main(flags(**own)) == 2
         assert told in capsys.readouterr().err.splitlines()[-1]

@@ -25,12 +25,12 @@ from overlay.backends.trl.train import adapter_config
 from overlay.data.dataset import batches
 from overlay.data.lengths import BATCH
 from overlay.data.splits import prepare
-from overlay.errors import command
+from overlay.errors import DataError, command
 from overlay.model.folder import check_model
 from overlay.model.processor import training_processor
 from overlay.model.vision import freeze_vision
 from overlay.prompt.style import PromptStyle
-from overlay.refused import refuse
+from overlay.refused import defaults, refuse
 from overlay.settings import DataArguments
 from overlay.training.command_line import one_line
 from overlay.training.identity import RunRecord, settings_of
@@ -54,11 +54,15 @@ def load_model(model: ModelArguments) -> Any:
     return made
 
 
-def style_of_completions(style: PromptStyle, rows: Dataset, direct_share: float, says: bool) -> PromptStyle:
+def style_of_completions(style: PromptStyle, rows: Dataset, args: SftArguments, says: bool) -> PromptStyle:
     """The style with which the model is asked that was trained so: without thinking where no row's completion has
-    any."""
+    any. DataError where flags are about thinking that no row has."""
     texts = batches(rows.with_format(None).select_columns("thinking"), BATCH)
-    if not style.thinking or (direct_share < 1 and any(any(batch["thinking"]) for batch in texts)):
+    some = style.thinking and any(any(batch["thinking"]) for batch in texts)
+    for flag in ("direct_share", "answer_weight"):
+        if style.thinking and not some and getattr(args, flag) != defaults(SftArguments)[flag]:
+            raise DataError(f"--{flag}: needs rows with thinking, and none has any (make think gives them some)")
+    if not style.thinking or (args.direct_share < 1 and some):
         return style
     if says:
         print("no row is answered with thinking, so none is asked for it (--thinking false)", file=sys.stderr)
@@ -76,7 +80,7 @@ def train(data: DataArguments, args: SftArguments, model: ModelArguments) -> Sft
     processor()  # what is wrong with it is said before the data is read
     first = args.process_index == 0
     splits = prepare(data, args, style_of_run(data, name, says=first), processor, None)
-    style = style_of_completions(splits.style, splits.train, args.direct_share, first)
+    style = style_of_completions(splits.style, splits.train, args, first)
     record = RunRecord(str(args.output_dir), settings_of(data, args, model), first, data.data_file_paths)
     record.check(data.resume_changed)
     trainer = SftTrainer(

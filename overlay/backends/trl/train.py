@@ -22,7 +22,7 @@ from overlay.errors import SettingError, command, refused_as_settings
 from overlay.model.folder import check_attention, check_model
 from overlay.model.processor import training_processor
 from overlay.model.vision import VISION
-from overlay.refused import refuse
+from overlay.refused import refuse, refuse_by_methods
 from overlay.rewards import REWARDS, bound
 from overlay.rewards.accuracy import METHODS
 from overlay.rewards.judge.client import Judge
@@ -79,12 +79,12 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     """Train; returns the trainer. Raises SettingError or DataError before the model loads, RunStopped when the run had
     to end early."""
     not_again(str(args.output_dir))
-    refuse("trl", data, args, model)
+    refuse("trl", data, args, model, judge)
     select_rewards(data.reward_funcs)
     name = model.model_name_or_path
     if not name:
         raise SettingError("--model_name_or_path is missing: give a model folder or hub name")
-    check_ahead(args.generate_ahead, args.use_vllm, args.vllm_mode)
+    check_ahead(args.generate_ahead)
     if args.use_vllm:
         check_installed()
         if not args.vllm_importance_sampling_correction:
@@ -106,6 +106,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
     splits, world = episodes_or_rows(args, data, args, style, partial(prepare, data, args, style, processor, methods))
     record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), first, data.data_file_paths)
     record.check(data.resume_changed)
+    refuse_by_methods(splits.methods, data, args, judge)
     asked = judge_for(judge, splits.methods)
     if args.use_vllm:
         check_pixels(name, processor())

@@ -41,7 +41,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.data.splits import prepare as rows_of
     from overlay.model.folder import check_attention, check_model, config_of
     from overlay.model.processor import training_processor
-    from overlay.refused import refuse
+    from overlay.refused import refuse, refuse_by_methods
     from overlay.rewards.accuracy import METHODS
     from overlay.training.identity import RunRecord, settings_of
     from overlay.training.judge_watch import judge_for
@@ -69,7 +69,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
                 f"--answer_format {script_args.answer_format}: --reward_funcs format is VLM-R1's own here, which asks "
                 "for <answer>: use format_graded or format_scaled"
             )
-        check_ahead(script_args.generate_ahead, training_args.use_vllm, script_args.vllm_mode)
+        check_ahead(script_args.generate_ahead)
         if training_args.use_vllm:
             check_installed()
             if own_code:
@@ -87,6 +87,7 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         settings = settings_of(script_args, training_args, model_args)
         record = RunRecord(training_args.output_dir, settings, own, script_args.data_file_paths)
         record.check(script_args.resume_changed)
+        refuse_by_methods(splits.methods, script_args)
         judge = judge_for(script_args, splits.methods)
     script_args.val_split_ratio = 0.0
     return splits.train, trainer_maker(script_args, model_args, splits, judge, record, world)
