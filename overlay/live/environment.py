@@ -48,11 +48,13 @@ class Environment(Protocol):
 
 @dataclass(frozen=True)
 class Pages:
-    """A kind of environment: its tasks, those that training never sees, and what opens one on a Chromium that runs."""
+    """A kind of environment: its tasks, those that training never sees, what opens one on a Chromium that runs, and the
+    tasks in which saying that it cannot be done is right."""
 
     tasks: tuple[str, ...]
     held_out: tuple[str, ...]
     on: Callable[[Browser], Environment]
+    impossible: tuple[str, ...] = ()
 
     @contextmanager
     def open(self) -> Iterator[Environment]:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from math import sqrt
@@ -32,7 +32,7 @@ from overlay.checks import at_least, writable_folder
 from overlay.errors import Arguments, SettingError, Stopped, Unanswered, command
 from overlay.evaluate.identity import now
 from overlay.live import chromium
-from overlay.live.environment import Environment
+from overlay.live.environment import Environment, Pages
 from overlay.live.kinds import pages_of
 from overlay.pages.render import write_page
 from overlay.play.episode import Asker, episode
@@ -41,6 +41,8 @@ from overlay.serve.client import Client, asking, check_asking, settings_of
 from overlay.serve.server import check_model, server_of
 from overlay.serve.style import check_seen, style_flags, style_of
 
+GROUPS = ("all", "trained types", "held-out types", "can be done", "cannot be done")
+THOSE = ("held-out types", "cannot be done")  # which a kind of pages names; the group before is the others
 EPISODES = "episodes.jsonl"
 SEEDS_TRIED = 40
 LIVE_SEED = 100_000  # seeds from here on; neither the demo's training nor its held-out steps use them
@@ -62,16 +64,21 @@ def share(episodes: list[dict[str, Any]]) -> dict[str, float]:
     return {"success_rate": right / n if n else 0.0, "low": low, "high": high, "n": n}
 
 
-def summary(episodes: list[dict[str, Any]], held_out: Sequence[str]) -> dict[str, Any]:
-    """Success over all, over trained and held-out types, and for each type; episodes without an answer, by reason, and
-    the share of answers that reached --max_tokens."""
+def summary(episodes: list[dict[str, Any]], pages: Pages) -> dict[str, Any]:
+    """Success over all, over trained and held-out types, over those that can be done and those that cannot where there
+    are such, and for each type; episodes without an answer, by reason, and the share of answers that reached
+    --max_tokens."""
     played = [one for one in episodes if not one["unanswered"]]
+    parts = {"trained types": pages.held_out, "held-out types": pages.held_out}
+    if pages.impossible:
+        parts |= {"can be done": pages.impossible, "cannot be done": pages.impossible}
     types = sorted({one["task"] for one in played})
     cut = [step["cut"] for one in episodes for step in one["steps"]]
     return {
         "all": share(played),
-        "trained types": share([one for one in played if one["task"] not in held_out]),
-        "held-out types": share([one for one in played if one["task"] in held_out]),
+        **{
+            name: share([one for one in played if (one["task"] in of) is (name in THOSE)]) for name, of in parts.items()
+        },
         "by_task": {task: share([one for one in played if one["task"] == task]) for task in types},
         "unanswered": dict(Counter(one["unanswered"] for one in episodes if one["unanswered"]).most_common()),
         "truncated": {"value": sum(cut) / len(cut) if cut else None, "n": len(cut)},
@@ -151,12 +158,15 @@ def line_of(one: dict[str, Any]) -> str:
 def write(out: Path, episodes: list[dict[str, Any]], pages: str, about: dict[str, Any]) -> dict[str, Any]:
     """metrics.json, episodes.jsonl and play.html; returns the metrics. `about`: who played, and when."""
     episodes = sorted(episodes, key=lambda one: (one["task"], one["seed"]))
-    result = {**summary(episodes, pages_of(pages).held_out), "about": about}
+    result = {**summary(episodes, pages_of(pages)), "about": about}
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
     aside = out / f"{EPISODES}.tmp"
     aside.write_text("".join(map(line_of, episodes)), encoding="utf-8")
     aside.replace(out / EPISODES)
-    write_page(out / "play.html", "play.html", name=out.name, pages=pages, result=result, episodes=episodes)
+    shown = [name for name in GROUPS if name in result]
+    write_page(
+        out / "play.html", "play.html", name=out.name, pages=pages, result=result, groups=shown, episodes=episodes
+    )
     return result
 
 
@@ -218,7 +228,7 @@ def about_of(args: argparse.Namespace, url: str) -> dict[str, Any]:
 
 def tell(out: Path, result: dict[str, Any]) -> None:
     """Print the rates."""
-    for name, value in [*list(result.items())[:3], *result["by_task"].items()]:
+    for name, value in [*((name, result[name]) for name in GROUPS if name in result), *result["by_task"].items()]:
         print(f"{name:28} {value['success_rate']:.2f} [{value['low']:.2f}, {value['high']:.2f}] N={value['n']}")
     print(out / "play.html")
 

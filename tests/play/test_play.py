@@ -9,9 +9,11 @@ from contextlib import closing
 import pytest
 
 from overlay.action.space import Space, rescale_action
+from overlay.live.apps.environment import PAGES as APPS
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.environment import MiniWob
 from overlay.live.miniwob.solve import solve
+from overlay.live.phone.environment import PAGES as PHONE
 from overlay.play import run as play
 from overlay.play.episode import episode
 from overlay.prompt.style import PromptStyle
@@ -111,6 +113,19 @@ def test_a_served_model_plays_and_its_page_is_looked_at(url, pages, tiny_model_d
             assert view.locator("#count").inner_text() == "1 of 2"
 
     pages.submit(look).result()
+
+
+def test_tasks_that_cannot_be_done_are_counted_apart():
+    """A model that always gives up is right of those, and of nothing else."""
+    tasks = ("messages-nobody", "messages-send", "notes-new")
+    assert {*tasks} <= {*APPS.tasks}
+    episodes = [{"task": task, "unanswered": None, "steps": [], "success": task in APPS.impossible} for task in tasks]
+    found = play.summary(episodes, APPS)
+    assert [(found[name]["success_rate"], found[name]["n"]) for name in play.GROUPS] == [
+        (1 / 3, 3), (1 / 2, 2), (0, 1), (0, 2), (1, 1)
+    ]  # fmt: skip
+    assert len(APPS.impossible) == 11
+    assert "cannot be done" not in play.summary([], PHONE)
 
 
 @pytest.fixture

@@ -103,4 +103,5 @@ def on(browser: Browser) -> Apps:
     return Apps(page)
 
 
-PAGES = Pages(tuple(TASKS), HELD_OUT, on)
+IMPOSSIBLE = tuple(name for name in TASKS if draw(name, 0).task.impossible)
+PAGES = Pages(tuple(TASKS), HELD_OUT, on, IMPOSSIBLE)
