@@ -2,19 +2,19 @@
 
     python -m benchmarks.run [NAME ...]     (make bench)
 
-NAME: loading, preparation, logprobs, images, group, generation, vocabulary, cost, judge, scoring; all by default.
+NAME: loading, preparation, logprobs, images, group, generation, vocabulary, cost, judge, scoring, live; all by default.
 
 Ratios on one machine in one run hold; the seconds do not carry over to another machine.
 """
 
 import sys
 
-from benchmarks import cost, generation, group, images, judge, loading, logprobs, preparation, scoring, vocabulary
+from benchmarks import cost, generation, group, images, judge, live, loading, logprobs, preparation, scoring, vocabulary
 from overlay.errors import Arguments, command
 
 ALL = {
     side.__name__.rpartition(".")[2]: side.main
-    for side in (loading, preparation, logprobs, images, group, generation, vocabulary, cost, judge, scoring)
+    for side in (loading, preparation, logprobs, images, group, generation, vocabulary, cost, judge, scoring, live)
 }
 
 
