@@ -7,13 +7,15 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from overlay.model.folder import config_of
+from overlay.model.packing import why_not
 from overlay.model.vision import VISION
 
 
 @dataclass(frozen=True)
 class Sizes:
     """Parameters in all (`total`), of the vision tower, of those that a token passes (`active`: all, but of experts
-    those that are asked), of an adapter of rank 1 on every linear layer outside the tower. Widths of a text layer."""
+    those that are asked), of an adapter of rank 1 on every linear layer outside the tower. Widths of a text layer.
+    `packs`: whether a group's prompt is computed once."""
 
     total: int
     vision: int
@@ -24,6 +26,7 @@ class Sizes:
     kv: int
     intermediate: int
     vocabulary: int
+    packs: bool = True
 
     def trainable(self, frozen_vision: bool, lora_r: int = 0) -> int:
         """Parameters that training changes."""
@@ -40,6 +43,7 @@ def sizes_of(model: str) -> Sizes:
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     named = dict(made.named_parameters())  # a tied output layer once
     experts = sum(p.numel() for name, p in named.items() if ".experts." in name)
+    beside = getattr(text, "shared_expert_intermediate_size", None) or 0
     asked, there = getattr(text, "num_experts_per_tok", 1), getattr(text, "num_experts", None) or 1
     return Sizes(
         total=sum(p.numel() for p in named.values()),
@@ -47,8 +51,8 @@ def sizes_of(model: str) -> Sizes:
         active=sum(p.numel() for p in named.values()) - round(experts * (1 - asked / there)),
         adapter=sum(sum(module.weight.shape) for _, module in _adapted(made)),
         hidden=text.hidden_size, layers=text.num_hidden_layers, kv=head * text.num_key_value_heads,
-        intermediate=asked * text.moe_intermediate_size if experts else text.intermediate_size,
-        vocabulary=text.vocab_size,
+        intermediate=asked * text.moe_intermediate_size + beside if experts else text.intermediate_size,
+        vocabulary=text.vocab_size, packs=why_not(made) is None,
     )  # fmt: skip
 
 

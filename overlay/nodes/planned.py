@@ -130,7 +130,8 @@ def read(line: list[str], nodes: int, processes: int) -> Run:
     step = Step(
         nodes, processes, batch, flags.count("num_generations", 8, 2), max(fitting), answer,
         total, sizes.active, trained,
-        accumulation=flags.count("gradient_accumulation_steps", 1, 1), shared=flags.on("share_prompts", True),
+        accumulation=flags.count("gradient_accumulation_steps", 1, 1),
+        shared=flags.on("share_prompts", True) and sizes.packs,
         reference=flags.number("beta", 0.0) > 0, old=flags.count("num_iterations", 1, 1) > 1,
         checkpointing=flags.on("gradient_checkpointing", False), zero="deepspeed" in flags.found,
         judged="llm" in flags.text("reward_method").split(":"),

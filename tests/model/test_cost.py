@@ -13,6 +13,7 @@ from overlay.errors import SettingError
 from overlay.model.cost import Cluster, Step, layer_bytes, measured_cluster, memory, step_seconds
 from overlay.model.sizes import Sizes, sizes_of
 from overlay.model.vision import VISION
+from tests import families
 
 
 def test_parameters_are_counted_without_making_them(tiny_model_dir):
@@ -23,6 +24,21 @@ def test_parameters_are_counted_without_making_them(tiny_model_dir):
     assert sizes.trainable(frozen_vision=True) == sizes.total - tower
     adapted = get_peft_model(model, LoraConfig(r=4, target_modules=ALL, exclude_modules=rf"(.*\.)?{VISION}\..*"))
     assert sizes.trainable(True, lora_r=4) == adapted.get_nb_trainable_parameters()[0]
+
+
+@pytest.mark.parametrize("family", families.PARTS)
+def test_sizes_of_each_family(family, tmp_path):
+    """An adapter's parameters are PEFT's; a token passes two of four experts, and the one that all share; prompts are
+    shared where training shares them."""
+    folder = families.write(family, tmp_path / "model", ["a word"])
+    sizes, model = sizes_of(str(folder)), AutoModelForImageTextToText.from_pretrained(folder)
+    experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
+    assert bool(experts) == ("moe" in family)
+    assert (sizes.total, sizes.active) == (model.num_parameters(), model.num_parameters() - experts // 2)
+    assert sizes.intermediate == {"qwen3_vl_moe": 2 * 16, "qwen3_5_moe": 2 * 16 + 16}.get(family, 48)
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=ALL, exclude_modules=rf"(.*\.)?{VISION}\..*"))
+    assert sizes.trainable(True, lora_r=4) == adapted.get_nb_trainable_parameters()[0]
+    assert sizes.packs == (family in families.FAMILIES)
 
 
 @pytest.mark.parametrize(("hidden", "inner", "kv"), [(128, 512, 2), (256, 512, 1)])

@@ -12,6 +12,7 @@ from overlay.backends.trl.train import main as train
 from overlay.model.cost import Cluster
 from overlay.nodes import estimate
 from overlay.nodes.planned import read
+from tests import families
 from tests.presets import config_folder
 from tests.stock import ROOT, TASKS
 
@@ -34,6 +35,14 @@ def test_steps_checkpoints_and_weights_are_those_of_the_run(flags, tmp_path):
     found = estimate.estimate(run, Cluster(), 80e9)
     assert found["fits"]
     assert found["disk"]["checkpoints"] == 1
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])
+def test_prompts_are_counted_once_where_training_shares_them(family, flags, tmp_path):
+    run = read(flags(model_name_or_path=families.write(family, tmp_path / family, ["a word"])), nodes=1, processes=1)
+    assert run.step.shared == (family in families.FAMILIES)
+    assert run.step.prompts == (2 if run.step.shared else run.step.batch)
 
 
 @pytest.mark.integration
