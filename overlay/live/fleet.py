@@ -47,24 +47,34 @@ class Fleet:
     def __init__(self, kind: str, browsers: int):
         self.kind = kind
         self.processes: list[Process | None] = [None] * browsers
+        self.sent: dict[int, list[tuple]] = {}  # place → messages without an answer so far
+        self.deadline = 0.0
 
     def do(self, commands: dict[int, Command]) -> dict[int, Seen | Lost]:
         """One command for each of some environments, all processes at a time."""
-        shares: dict[int, list[int]] = {}
-        for number in commands:
-            shares.setdefault(number % len(self.processes), []).append(number)
-        messages = {place: [(n, *commands[n]) for n in numbers] for place, numbers in shares.items()}
-        for place, sent in messages.items():
-            self._send(place, sent)
+        self.start(commands)
+        return self.finish()
+
+    def start(self, commands: dict[int, Command]) -> None:
+        """`do`, of which `finish` has the answers; nothing else may be asked in between."""
+        assert not self.sent
+        for number, command in commands.items():
+            self.sent.setdefault(number % len(self.processes), []).append((number, *command))
+        for place, messages in self.sent.items():
+            self._send(place, messages)
+        self.deadline = time.monotonic() + DEADLINE
+
+    def finish(self) -> dict[int, Seen | Lost]:
+        """The answers to what was started."""
         found: dict[int, Seen | Lost] = {}
-        end = time.monotonic() + DEADLINE
-        for place, sent in messages.items():
-            answers = self._received(place, len(sent), end)
+        for place, sent in self.sent.items():
+            answers = self._received(place, len(sent), self.deadline)
             if _are_resets(sent) and HUNG not in answers and all(isinstance(answer, Lost) for answer in answers):
                 self._end(place)  # it died between two episodes: nothing is lost by that
                 self._send(place, sent)
                 answers = self._received(place, len(sent), time.monotonic() + DEADLINE)
-            found.update(zip(shares[place], answers, strict=True))
+            found.update(zip((number for number, *_ in sent), answers, strict=True))
+        self.sent = {}
         return found
 
     def close(self) -> None:

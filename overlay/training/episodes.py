@@ -65,6 +65,10 @@ class World(Protocol):
         """All rollouts that were asked have been told their answers."""
         ...
 
+    def foresee(self, rows: list[int], generations: int) -> None:
+        """Numbers of the rank's rows of the next batch, each once, which comes after the model was trained on this."""
+        ...
+
     def close(self) -> None:
         """No more episodes."""
         ...
@@ -117,6 +121,11 @@ class Episodes:
             trainer.record(name, value)
         trainer.leave_out(result, torch.tensor(played.reached, device=result["advantages"].device))
         return played.rows, result
+
+    def foresee(self, rows: list[int]) -> None:
+        """The rank's next batch will be of these rows; none after the last batch."""
+        if rows:
+            self.world.foresee(rows, self.generations)
 
     def play(self, rows: list[Row], ask: Ask) -> Played:
         """Play the episodes of a rank's rows. `ask` is called equally often on every rank, with rows."""

@@ -122,6 +122,7 @@ class LivePages:
     def __init__(self, seeds: Dataset, style: PromptStyle, slots: int, fleet: Fleet, screens: Path):
         self.seeds, self.style, self.slots, self.fleet, self.folder = seeds, style, slots, fleet, screens
         self.rollouts: list[LiveRollout] = []
+        self.foreseen: dict[int, Command] | None = None  # resets that are under way
 
     def sampler(self, theirs: Any) -> EpisodeSampler:
         return EpisodeSampler(theirs, [[number] for number in range(len(self.seeds))], self.slots)
@@ -130,43 +131,62 @@ class LivePages:
         self.folder.mkdir(parents=True, exist_ok=True)
         drawn = [row for row in rows[:: self.slots * generations] for _ in range(generations)]
         self.rollouts = [self._rollout(row["task"]) for row in drawn]
-        wanted = {number: row["seed"] for number, row in enumerate(drawn)}
-        for tried in range(1, BEGUN + 1):
-            self._do({number: ("reset", (drawn[number]["task"], seed)) for number, seed in wanted.items()})
-            wanted = {}
-            for first in range(0, len(drawn), generations):
-                wanted |= self._not_alike(first, generations, drawn[first]["seed"] + tried * STRIDE)
-            if not wanted or tried == BEGUN:
+        self._tell(self._begun(_resets(drawn)))
+        for tried in range(1, BEGUN):
+            wanted = self._unlike(drawn, generations, tried)
+            if not wanted:
                 break
             for number in wanted:
                 self.rollouts[number] = self._rollout(drawn[number]["task"])
-        for number in wanted:
+            self._tell(self.fleet.do({n: ("reset", (drawn[n]["task"], seed)) for n, seed in wanted.items()}))
+        for number in self._unlike(drawn, generations, BEGUN):
             self.rollouts[number].seen(Lost(self.rollouts[number].lost or UNLIKE))
         return list(self.rollouts)
+
+    def foresee(self, rows: list[int], generations: int) -> None:
+        drawn = [self.seeds[number] for number in rows[:: self.slots] for _ in range(generations)]
+        self.foreseen = _resets(drawn)
+        self.fleet.start(self.foreseen)
+
+    def _begun(self, resets: dict[int, Command]) -> dict[int, Seen | Lost]:
+        """What the pages show that were reset while the model was trained, or are now."""
+        foreseen, self.foreseen = self.foreseen, None
+        if foreseen is not None:
+            found = self.fleet.finish()
+            if foreseen == resets:
+                return found
+        return self.fleet.do(resets)
 
     def _rollout(self, task: str) -> LiveRollout:
         return LiveRollout(f"{self.fleet.kind}/{task}", self.style, self.folder)
 
-    def _not_alike(self, first: int, generations: int, next_seed: int) -> dict[int, int]:
-        """Which of an episode's rollouts have to begin again, and the seed: the one that most of them play, or the next
-        one where none could begin."""
-        group = range(first, first + generations)
-        seeds = Counter(seed for number in group if (seed := self.rollouts[number].seed) is not None)
-        seed = seeds.most_common(1)[0][0] if seeds else next_seed
-        return {number: seed for number in group if self.rollouts[number].seed != seed}
+    def _unlike(self, drawn: list[Row], generations: int, tried: int) -> dict[int, int]:
+        """Which rollouts have to begin again, and the seed: the one that most of their episode play, or the next one
+        where none could begin after it was `tried` so often."""
+        found = {}
+        for first in range(0, len(drawn), generations):
+            group = range(first, first + generations)
+            seeds = Counter(seed for number in group if (seed := self.rollouts[number].seed) is not None)
+            seed = seeds.most_common(1)[0][0] if seeds else drawn[first]["seed"] + tried * STRIDE
+            found |= {number: seed for number in group if self.rollouts[number].seed != seed}
+        return found
 
     def advance(self) -> None:
         """Do what the rollouts want of their pages, all at once."""
         wanted = {number: ("act", (one.wanted,)) for number, one in enumerate(self.rollouts) if one.wanted is not None}
-        self._do(wanted)
+        self._tell(self.fleet.do(wanted))
 
     def close(self) -> None:
         """End the browsers."""
         self.fleet.close()
 
-    def _do(self, commands: dict[int, Command]) -> None:
-        for number, seen in self.fleet.do(commands).items():
+    def _tell(self, found: dict[int, Seen | Lost]) -> None:
+        for number, seen in found.items():
             self.rollouts[number].seen(seen)
+
+
+def _resets(drawn: list[Row]) -> dict[int, Command]:
+    return {number: ("reset", (row["task"], row["seed"])) for number, row in enumerate(drawn)}
 
 
 def live_pages(options: TrainerOptions, rewards: list[str], training: Any, style: PromptStyle) -> LivePages:

@@ -68,6 +68,9 @@ class Recordings:
     def advance(self) -> None:
         """The screens are there already."""
 
+    def foresee(self, rows: list[int], generations: int) -> None:
+        """So are the next ones."""
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -203,7 +203,11 @@ class GuiTrainer(Backend):
             if self.model.training:
                 self.no_signal.note(inputs, rewards, self.own_part)
         else:
+            turn = self._turn(len(inputs) * self.accelerator.num_processes)
             inputs, result = self.episodes.batch(self, inputs, self._generate_watched, *model)
+            own = len(turn.rows) // self.accelerator.num_processes
+            first = own * self.accelerator.process_index
+            self.episodes.foresee(turn.rows[first : first + own])
         for name, scores in self.recorder.components().items():
             self.record_component(name, statistics(self._gathered(scores), self.group_size))
         texts = self.processing_class.batch_decode(result["completion_ids"], skip_special_tokens=True)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from overlay.demo.score import MODEL
 from tests.conftest import needs_chromium
+from tests.live.flaky_pages import ASKED
 from tests.live.test_fleet import browsers, children
 from tests.stock import ROOT, stock_command
 
@@ -28,14 +29,15 @@ SETTINGS = {
 def start(request, flags, tmp_path, forks):
     """Function (folder's name, log's name) → a started run, whose process is ours to kill."""
 
-    def of(name, log):
+    def of(name, log, **changed):
+        settings = SETTINGS | changed
         if request.param == "vlm-r1":
             upstream = request.getfixturevalue("upstream")
-            command, own = stock_command(upstream, ROOT / MODEL, "none", tmp_path / name, **SETTINGS)
+            command, own = stock_command(upstream, ROOT / MODEL, "none", tmp_path / name, **settings)
             for flag in ("--data_file_paths", "--image_folders"):  # there are none
                 del command[command.index(flag) : command.index(flag) + 2]
             return forks.start(command, tmp_path / log, 1, variables=own, folder=upstream)
-        line = flags(model_name_or_path=ROOT / MODEL, output_dir=tmp_path / name, **SETTINGS)
+        line = flags(model_name_or_path=ROOT / MODEL, output_dir=tmp_path / name, **settings)
         more = ["--model_init_kwargs", '{"dtype": "float32"}']
         return forks.start(["-m", "overlay.backends.trl.train", *line, *more], tmp_path / log)
 
@@ -103,3 +105,19 @@ def test_a_browser_that_dies_costs_its_episodes(start, tmp_path):
     assert log[2]["episodes/lost"] == log[3]["episodes/lost"] == 0
     lost = [record for record in records(tmp_path / "run") if record["rewards"]["page_reward"] is None]
     assert all(record["step"] == 0 and record["advantage"] == 0 for record in lost)
+
+
+def test_each_batchs_pages_begin_once(start, tmp_path, monkeypatch):
+    """Those of the next batch while the model is trained on this one: what is foreseen is what comes, in each epoch."""
+    monkeypatch.setenv(ASKED, str(tmp_path / "asked"))
+    pages = {
+        "live_pages": "tests.live.flaky_pages",
+        "live_tasks": "countdown",
+        "live_seeds": 3,
+        "max_pixels": 112 * 168,
+    }
+    done = start("run", "run.log", max_steps=4, per_device_train_batch_size=8, **pages).wait()
+    assert done.statuses == [0], done.err[-3000:]
+    asked = [int(seed) for seed in (tmp_path / "asked.log").read_text().split()]
+    assert len(asked) == 4 * 4  # one episode a step, in four rollouts
+    assert len({*asked}) == 3

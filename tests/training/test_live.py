@@ -195,6 +195,25 @@ def test_rollouts_of_an_episode_begin_alike(tmp_path, monkeypatch):
         assert sorted(one.lost for one in rollouts) == ["", "", UNLIKE]
 
 
+@pytest.mark.integration
+@needs_chromium
+def test_pages_of_the_next_batch_begin_while_the_model_is_trained(tmp_path, monkeypatch):
+    """What was foreseen is not reset again; where another batch comes, its own pages begin."""
+    monkeypatch.setenv(ASKED, str(tmp_path / "asked"))
+    log = tmp_path / "asked.log"
+    rows = Dataset.from_dict({"task": ["countdown"] * 3, "seed": [0, 1, 2], "source": ["a", "b", "c"]})
+    with closing(Fleet("tests.live.flaky_pages", 2)) as fleet:
+        pages = LivePages(rows, PromptStyle(load_template("en"), "en"), 1, fleet, tmp_path / "screens")
+        batches = [[dict(rows[number]) for number in numbers for _ in range(2)] for numbers in ((0, 1), (1, 2))]
+        pages.foresee([0, 1], 2)
+        assert [one.seed for one in pages.begin(batches[0], 2)] == [0, 0, 1, 1]
+        assert sorted(log.read_text().split()) == ["0", "0", "1", "1"]
+        pages.foresee([0, 1], 2)
+        assert [one.seed for one in pages.begin(batches[1], 2)] == [1, 1, 2, 2]
+        assert len(log.read_text().split()) == 4 + 4 + 4
+        pages.foresee([2], 2)  # and no batch after it
+
+
 def test_a_run_of_which_nothing_is_left_ends():
     lost = [SimpleNamespace(lost=why, right=[], done=lambda: 0.0) for why in ("E: no", "")]
     worth, episodes = torch.full((4,), math.nan), episodes_of(SimpleNamespace(handed_on=None), 1)
