@@ -44,6 +44,7 @@ class Tally:
     """Counts over rows, and (line, reason) of each problem."""
 
     rows: int = 0
+    earlier: Counter = field(default_factory=Counter)
     images: Counter = field(default_factory=Counter)
     sizes: Counter = field(default_factory=Counter)
     types: Counter = field(default_factory=Counter)
@@ -57,7 +58,7 @@ class Tally:
 
     def add(self, other: "Tally") -> None:
         self.rows += other.rows
-        for name in ("images", "sizes", "types", "also", "elements", "groups", "plans", "unread", "apps"):
+        for name in ("earlier", "images", "sizes", "types", "also", "elements", "groups", "plans", "unread", "apps"):
             getattr(self, name).update(getattr(other, name))
         self.problems.extend(other.problems)
 
@@ -76,6 +77,10 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
             continue
         tally.unread.update(orjson.loads(line).keys() - set(KEYS))
         tally.images[len(row["image"])] += 1
+        tally.earlier[len(row["earlier"])] += 1
+        for path in row["earlier"]:
+            if problem := check_image(images / path, decode)[1]:
+                tally.problems.append((number, f"{path}: {problem}"))
         size = None
         for path in row["image"]:
             size, problem = check_image(images / path, decode)
@@ -189,6 +194,7 @@ def main(argv: list[str] | None = None) -> int:
     tally = check(args.data, args.images, args.workers, args.image_check == "decode")
     print(f"rows: {tally.rows:,}")
     _table("images per row", tally.images)
+    _table("earlier screens per row", tally.earlier)
     _table("image sizes", tally.sizes)
     _table("action types", tally.types)
     _table("right answers per row", tally.also)

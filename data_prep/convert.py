@@ -18,8 +18,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.output import replacing
-from data_prep.steps import Step, passed_over, read_step, step_files, task_folders
+from data_prep.steps import Step, passed_over, read_step, task_folders
 from overlay.checks import at_least, writable_file
+from overlay.data.earlier import step_files
 from overlay.data.parallel import ordered_map
 from overlay.errors import Arguments, DataError, SettingError, command
 from overlay.prompt.template import LANGUAGES, load_template, render_question

@@ -6,7 +6,6 @@ named.
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +13,13 @@ from pathlib import Path
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, INQUIRY_FIELDS, TEXT_TYPES, parse_coordinates
 from overlay.action.completion import load_json
 from overlay.action.reserved import RESERVED
+from overlay.data.earlier import STEP, earlier_screens
 from overlay.data.images import check_image
 from overlay.data.rows import ANNOTATIONS, RowError, also_of, annotations_of
 from overlay.prompt.template import SCREEN_FIELDS
 
 # Optional, beside input and output; they become columns of the row.
 COLUMNS = (*ANNOTATIONS, "group", "aligned", "thinking", "also")
-_STEP = re.compile(r"step_(\d+)\.json")
 
 
 @dataclass
@@ -43,12 +42,6 @@ def task_folders(root: Path) -> list[str]:
     return sorted(names, key=lambda name: (int(name), name))
 
 
-def step_files(task: Path) -> list[Path]:
-    """A task's step files, by number."""
-    found = [(int(m.group(1)), entry) for entry in os.listdir(task) if (m := _STEP.fullmatch(entry))]
-    return [task / name for _, name in sorted(found)]
-
-
 def passed_over(root: Path) -> Iterator[str]:
     """Folders that are no task though they hold files, and JSON files that are no step, relative to the tree."""
     for entry in sorted(os.scandir(root), key=lambda each: each.name):
@@ -61,7 +54,7 @@ def passed_over(root: Path) -> Iterator[str]:
             yield f"{entry.name}/"
         else:
             for name in sorted(os.listdir(entry.path)):
-                if name.endswith(".json") and not _STEP.fullmatch(name):
+                if name.endswith(".json") and not STEP.fullmatch(name):
                     yield f"{entry.name}/{name}"
 
 
@@ -85,6 +78,8 @@ def read_step(root: Path, path: Path, decode: bool) -> Step:
         size = sizes[-1] if sizes else None
         step.problems.extend(check_output(step.output, size))
         step.columns = {name: record[name] for name in COLUMNS if record.get(name) is not None}
+        if earlier := _earlier(step, root):
+            step.columns["earlier"] = earlier
         try:
             annotations_of(step.columns)
             step.problems.extend(check_also(also_of(step.columns), size))
@@ -112,7 +107,7 @@ def _check_input(step: Step, root: Path, decode: bool) -> list[tuple[int, int]]:
         if not isinstance(value, str):
             step.problems.append(f"{name} is not a string")
             continue
-        relative = os.path.normpath(os.path.join(step.path.parent.name, value)).replace(os.sep, "/")
+        relative = _below(step.path, value)
         if os.path.isabs(value) or relative == ".." or relative.startswith("../"):
             step.problems.append(f"{name} {value!r} leaves the task tree")
             continue
@@ -123,6 +118,19 @@ def _check_input(step: Step, root: Path, decode: bool) -> list[tuple[int, int]]:
             step.images.append(relative)
             sizes.append(size)
     return sizes
+
+
+def _below(step: Path, name: str) -> str:
+    """A screen's path relative to the tree, '/' between parts."""
+    return os.path.normpath(os.path.join(step.parent.name, name)).replace(os.sep, "/")
+
+
+def _earlier(step: Step, root: Path) -> list[str]:
+    """Paths of the screens of earlier steps, as `step.images`; one that cannot be read is left out, and reported with
+    its own step."""
+    shown = [step.input[name] for name in SCREEN_FIELDS if isinstance(step.input.get(name), str)]
+    paths = (_below(step.path, name) for name in earlier_screens(step.path, shown))
+    return [path for path in paths if not path.startswith("../") and not check_image(root / path, decode=False)[1]]
 
 
 def _texts(value: object) -> Iterator[str]:

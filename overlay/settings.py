@@ -17,6 +17,7 @@ LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 SCALES = ("group", "batch", "none")
 VLLM_MODES = ("colocate", "server")
 EPISODES = ("no", "semi-online", "live")
+MOST_EARLIER = 8  # screens of earlier steps that a prompt can show
 
 
 def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
@@ -70,6 +71,10 @@ class RowArguments:
             "docs/prompt.md."
         },
     )
+    history_screens: int = field(
+        default=0,
+        metadata={"help": "Most screens of earlier steps before a row's own, 0 to 8; see docs/prompt.md."},
+    )
     difficulty: str | None = field(
         default=None,
         metadata={"help": "LOW:HIGH, such as 0.1:0.9: train on rows whose difficulty (make difficulty) lies there."},
@@ -104,6 +109,8 @@ class RowArguments:
         one_of("overlong", self.overlong, OVERLONG)
         if self.difficulty is not None:
             share_range("difficulty", self.difficulty)
+        if not 0 <= self.history_screens <= MOST_EARLIER:
+            raise SettingError(f"--history_screens {self.history_screens}: a number from 0 to {MOST_EARLIER}")
         if self.curriculum_epochs < 0:
             raise SettingError(f"--curriculum_epochs {self.curriculum_epochs}: a number of at least 0")
 

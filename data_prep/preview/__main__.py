@@ -25,6 +25,7 @@ from overlay.errors import Arguments, DataError, SettingError, command
 from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import LANGUAGES, load_template
+from overlay.settings import MOST_EARLIER
 
 MAX_PIXELS = 1_003_520  # the launcher's
 
@@ -35,7 +36,9 @@ def shown_as(args: Namespace) -> Shown:
         space = Space("original", max_pixels=args.max_pixels)
         language = args.prompt_template if args.prompt_template in LANGUAGES else "zh"
         template = load_template(args.prompt_template)
-        style = PromptStyle(template, language, space=space, answer_format=args.answer_format)
+        style = PromptStyle(
+            template, language, space=space, answer_format=args.answer_format, history_screens=args.history_screens
+        )
         said = "Without PROCESSOR= no model is known: no chat template, golds in pixels of the screen."
         return Shown(style, _plain, said)
     from overlay.model.processor import training_processor
@@ -44,6 +47,7 @@ def shown_as(args: Namespace) -> Shown:
     flags = Namespace(
         coordinate_space="auto", min_pixels=LEAST_PIXELS, max_pixels=args.max_pixels, task_type="gui",
         prompt_template=args.prompt_template, answer_format=args.answer_format,
+        history_screens=args.history_screens,
     )  # fmt: skip
     style = style_of_run(flags, args.processor)
     processor: Any = training_processor(args.processor, LEAST_PIXELS, args.max_pixels)
@@ -87,7 +91,7 @@ def write(args: Namespace, files: list[DataFile], shown: Shown) -> int:
     broken = sum(len(each.tally.problems) for each in files)
     lengths = None
     if shown.processor and not broken:
-        sets = [load_dataset(str(each.path), str(each.folder)) for each in files]
+        sets = [load_dataset(str(each.path), str(each.folder), history=args.history_screens) for each in files]
         measured = [prompt_lengths(rows, shown.style, shown.processor) for rows in sets]
         lengths = dict(zip(names, measured, strict=True))
     count = -(-args.rows // len(files))
@@ -109,6 +113,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/preview.html"), help="page to write")
     parser.add_argument("--processor", help="model folder: its prompts, coordinates and tokens")
     parser.add_argument("--prompt_template", default="zh", help="zh, en or a file, for rows that bring none")
+    many = range(MOST_EARLIER + 1)
+    parser.add_argument("--history_screens", type=int, choices=many, default=0, help="training's, before a row's own")
     parser.add_argument("--answer_format", choices=tuple(TAGS), default=ANSWER_TAG, help="training's, in the prompts")
     parser.add_argument("--max_pixels", type=int, default=MAX_PIXELS, help="training's, of each screenshot")
     parser.add_argument("--rows", type=int, default=24, help="rows to show, over all files")

@@ -1,5 +1,6 @@
 """The page's pictures and cards: histograms of all rows, some rows with their screens, gold and prompt."""
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -108,13 +109,22 @@ def cards(file: DataFile, name: str, count: int, seed: int, shown: Shown) -> lis
     with open(file.path, "rb") as lines:
         for number, line in enumerate(islice(lines, max(wanted, default=0)), 1):
             if number in wanted:
-                made.append(_card(parse_row(line), wanted[number], f"{name}:{number}", shown) | {"file": name})
+                made.append(
+                    _card(
+                        parse_row(line, history=shown.style.history_screens),
+                        wanted[number],
+                        f"{name}:{number}",
+                        shown,
+                        file.folder,
+                    )
+                    | {"file": name}
+                )
     return made
 
 
-def _card(row: dict[str, Any], facts: Row, source: str, shown: Shown) -> dict[str, Any]:
+def _card(row: dict[str, Any], facts: Row, source: str, shown: Shown, folder: Path) -> dict[str, Any]:
     style = shown.style
-    paths = list(facts.images)
+    paths = [os.path.abspath(folder / path) for path in row["image"]]
     sizes = [size_of(path, source) for path in paths]
     messages = style.messages(row["problem"], len(paths))
     count = partial(image_tokens, processor=shown.processor) if shown.processor else style.space.tokens

@@ -37,12 +37,14 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Source:
-    """A data file with what applies to all its rows. `methods`: the reward methods that exist, None for any."""
+    """A data file with what applies to all its rows. `methods`: the reward methods that exist, None for any; `history`:
+    how many earlier screens a row's images begin with."""
 
     file: Path
     folder: str
     method: str
     methods: tuple[str, ...] | None
+    history: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _rows(source: Source, part: Range) -> Iterator[dict]:
             if not line.strip():
                 continue
             try:
-                row = parse_row(line, source.method)
+                row = parse_row(line, source.method, source.history)
                 if source.methods is not None and row["accu_reward_method"] not in source.methods:
                     known = ", ".join(source.methods)
                     raise RowError(f"unknown reward method {row['accu_reward_method']!r} (known: {known})")
@@ -89,10 +91,11 @@ def _rows(source: Source, part: Range) -> Iterator[dict]:
             yield row
 
 
-def _write_shard(work: tuple[Source, Range, Path]) -> int:
-    """Write one range as an Arrow stream; returns its number of rows. Raises DataError with file and line."""
+def _write_shard(work: tuple[Source, Range, Path]) -> tuple[int, int]:
+    """Write one range as an Arrow stream; returns its number of rows, and of those with earlier screens. Raises
+    DataError with file and line."""
     source, part, path = work
-    count = 0
+    count = told = 0
     with open(path, "wb", buffering=4 << 20) as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
         batch: list[dict] = []
 
@@ -104,11 +107,12 @@ def _write_shard(work: tuple[Source, Range, Path]) -> int:
         for row in _rows(source, part):
             batch.append(row)
             count += 1
+            told += bool(row["earlier"])
             if len(batch) == BATCH:
                 flush()
         if batch:
             flush()
-    return count
+    return count, told
 
 
 def build(source: Source, folder: Path) -> None:
@@ -118,13 +122,18 @@ def build(source: Source, folder: Path) -> None:
     try:
         work = [(source, part, aside / f"{i:05d}.arrow") for i, part in enumerate(split_ranges(source.file))]
         workers = min(len(work), len(os.sched_getaffinity(0)))
-        rows = 0
+        rows = told = 0
         with tqdm(total=len(work), unit="shard", desc=source.file.name, delay=2) as progress:
-            for count in ordered_map(_write_shard, work, workers):
-                rows += count
+            for count, earlier in ordered_map(_write_shard, work, workers):
+                rows, told = rows + count, told + earlier
                 progress.update()
         if not rows:
             raise DataError(f"{source.file}: no rows")
+        if source.history and not told:
+            raise DataError(
+                f"{source.file}: no row says its 'earlier' screens, which --history_screens {source.history} shows: "
+                "make data writes them, from the task folders"
+            )
         os.rename(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

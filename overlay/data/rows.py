@@ -7,7 +7,8 @@ of all annotated `elements`, of those that the gold action means (`candidates`),
 false where the history is not the beginning of the plan. `thinking` is what leads to the answer, for supervised
 training; where it is not given, what the gpt value has in `<think>` tags. `also` are further right answers, each in the
 form of the row's own: an answer is worth what it is worth against the best of them. `difficulty` is the share of a
-model's samples that were right (`make difficulty`), for `--difficulty` and `--curriculum`.
+model's samples that were right (`make difficulty`), for `--difficulty` and `--curriculum`. `earlier` are
+the screens of the task's steps before those in `image`, oldest first, for `--history_screens`.
 """
 
 import json
@@ -33,6 +34,7 @@ KEYS = (
     "thinking",
     "also",
     "difficulty",
+    "earlier",
 )  # what is read of a row
 _FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 _LIKE_IMAGE = ("images", "img", "image_path", "image_paths", "Image")
@@ -53,6 +55,14 @@ def _images(row: dict) -> list[str]:
     if isinstance(images, list) and all(isinstance(path, str) and path for path in images):
         return images
     raise RowError("'image' is neither a path nor a list of paths (leave it out where there is none)")
+
+
+def earlier_of(row: dict) -> list[str]:
+    """Paths of a row's earlier screens. Raises RowError."""
+    paths = row.get("earlier", [])
+    if not isinstance(paths, list) or not all(isinstance(path, str) and path for path in paths):
+        raise RowError("'earlier' is no list of paths, of the screens before those in 'image'")
+    return paths
 
 
 def _turn(row: dict, position: int, speaker: str) -> str:
@@ -141,8 +151,9 @@ def _difficulty(row: dict) -> float | None:
     return float(value)
 
 
-def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
-    """Parse one line into `id` (str), `image` (paths as written), `problem`, `solution`, `accu_reward_method`,
+def parse_row(line: bytes | str, method: str = "default", history: int = 0) -> dict[str, Any]:
+    """Parse one line into `id` (str), `image` (paths as written, before them up to `history` of `earlier`), `earlier`
+    (paths), `problem`, `solution`, `accu_reward_method`,
     `also` (list of str), the columns of `annotations_of`, `group` (str), `thinking` (str, empty for none), `difficulty`
     (float or None) and `aligned` (whether plan and history line up).
 
@@ -154,7 +165,7 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         raise RowError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
         raise RowError("not a JSON object")
-    images = _images(row)
+    images, earlier = _images(row), earlier_of(row)
     problem, answer = _turn(row, 0, "human"), _turn(row, 1, "gpt")
     thinking = _text(row, "thinking", "") or split(answer).think or ""
     for what, text in (("the question", problem), ("the gold answer", answer), ("'thinking'", thinking)):
@@ -168,7 +179,8 @@ def parse_row(line: bytes | str, method: str = "default") -> dict[str, Any]:
         raise RowError(f"{marks} {MARK} marks but {len(images)} images")
     return {
         "id": str(row.get("id", "")),
-        "image": images,
+        "image": [*(earlier[-history:] if history else ()), *images],
+        "earlier": earlier,
         "problem": problem,
         "solution": _gold(answer.replace("<answer>", "").replace("</answer>", "").strip()),
         "also": also_of(row),

@@ -126,7 +126,10 @@ def prepare(
     held_out = held_out_files(args)
     if held_out and training.eval_strategy != "no":
         files["held_out"] = held_out
-    rows = {name: load_dataset(*paths, args.arrow_cache_dir, methods, named[name]) for name, paths in files.items()}
+    rows = {
+        name: load_dataset(*paths, args.arrow_cache_dir, methods, named[name], style.history_screens)
+        for name, paths in files.items()
+    }
     for part in rows.values():
         check_golds(part, style.answer_format)
     used = frozenset(name for part in rows.values() for name in part.unique("accu_reward_method")) if methods else ()

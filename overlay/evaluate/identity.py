@@ -81,7 +81,7 @@ def provenance(
         "prompt": {
             "coordinate_space": style.space.name, "min_pixels": style.space.min_pixels,
             "max_pixels": style.space.max_pixels, "thinking": style.thinking,
-            "answer_format": style.answer_format,
+            "answer_format": style.answer_format, "history_screens": style.history_screens,
             "language": style.language, "images_first": style.images_first,
             "template": combined([style.template, style.question_template]),
         },

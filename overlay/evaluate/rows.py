@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overlay.action.completion import load_json
+from overlay.action.reserved import MARK
 from overlay.data.dataset import each_row, load_dataset
 from overlay.data.examples import example_columns
 from overlay.data.images import size_of
@@ -38,7 +39,8 @@ class Asked:
 def step_digest(row: dict[str, Any]) -> str:
     """What two scores are paired by: question, gold and the pixels of the screens, whatever the model's own style."""
     golds = [row["solution"], *(row.get("also") or ())]  # one gold alone is written as it always was
-    parts = [row["problem"], *golds, [screen_digest(path, row["source"]) for path in row["image"]]]
+    own = row["image"][len(row["image"]) - row["problem"].count(MARK) :]
+    parts = [row["problem"], *golds, [screen_digest(path, row["source"]) for path in own]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
@@ -51,7 +53,10 @@ def shown_to_the_model(row: dict[str, Any], style: PromptStyle) -> dict[str, Any
 
 def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | None = None) -> Asked:
     """The rows of `args.data`, the first `args.limit` that the protocol asks. Raises DataError."""
-    dataset, asked = load_dataset(args.data, args.images, flags=FLAGS), Asked([], Counter())
+    dataset, asked = (
+        load_dataset(args.data, args.images, flags=FLAGS, history=style.history_screens),
+        Asked([], Counter()),
+    )
     tasks = Tasks(args.data, args.images)
     for row in each_row(dataset):
         try:

@@ -85,16 +85,18 @@ class Flags:
 
 def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
     """(rows, prompt lengths of some or None, where they are from). Raises DataError for broken data."""
+    history = flags.count("history_screens", 0)
     rows = load_dataset(
-        flags.text("data_file_paths"), flags.text("image_folders"), cache_dir=flags.text("arrow_cache_dir") or None
-    )
+        flags.text("data_file_paths"), flags.text("image_folders"), history=history,
+        cache_dir=flags.text("arrow_cache_dir") or None,
+    )  # fmt: skip
     if "difficulty" in flags.found:
         rows = within(rows, flags.text("difficulty"), says=False)
     limits = flags.count("min_pixels", LEAST_PIXELS, 1), flags.count("max_pixels", 12_845_056, 1)
     args = Namespace(
         coordinate_space=flags.text("coordinate_space", "auto"), min_pixels=limits[0], max_pixels=limits[1],
         prompt_template=flags.text("prompt_template", "zh"), task_type="gui", thinking=flags.on("thinking", True),
-        answer_format=flags.text("answer_format", ANSWER_TAG),
+        answer_format=flags.text("answer_format", ANSWER_TAG), history_screens=history,
     )  # fmt: skip
     try:
         processor = training_processor(model, *limits)

@@ -76,7 +76,8 @@ def episode(
         path = folder / f"{number}.png"
         path.write_bytes(environment.screen())
         screens.append(str(path))
-        question, paths = question_of_task(input_of(goal, history, screens), style)
+        question, shown = question_of_task(input_of(goal, history, screens), style)
+        paths = [*style.earlier(screens), *shown]
         try:
             answer = asker.ask(style.messages(question, len(paths)), paths)
         except NoAnswer as error:

@@ -1,5 +1,6 @@
 """How a row's text becomes a prompt, and how the model counts coordinates in it. Reads no file, loads no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ from overlay.prompt.direct import without_thinking
 from overlay.prompt.template import place_images, with_template
 from overlay.prompt.tool_call import with_tool_call
 
+# In front of their images.
+EARLIER = {"zh": "这个任务中更早的屏幕，从早到晚：", "en": "Earlier screens of this task, oldest first:"}
+
 
 @dataclass(frozen=True)
 class PromptStyle:
@@ -18,7 +22,8 @@ class PromptStyle:
     `template`: GUI template for rows that bring none, None to leave all alone. `question_template`: VLM-R1's template
     of another task type, with `{Question}` in it; its layout is images first. `space`: how the model counts
     coordinates. `thinking`: whether the answer is to be led up to; without, no question asks for it. `answer_format`:
-    what every question asks for (`overlay.action.completion.TAGS`).
+    what every question asks for (`overlay.action.completion.TAGS`). `history_screens`: how many screens before those
+    that a step itself shows come with it, at most.
     """
 
     template: str | None = None
@@ -28,6 +33,7 @@ class PromptStyle:
     space: Space = ORIGINAL
     thinking: bool = True
     answer_format: str = ANSWER_TAG
+    history_screens: int = 0
 
     def question(self, problem: str) -> str:
         """The human turn's text. A problem that is only the step's input JSON gets the GUI template in front."""
@@ -40,10 +46,17 @@ class PromptStyle:
         return problem if whole is None else whole
 
     def messages(self, problem: str, images: int) -> list[dict[str, Any]]:
-        """Chat messages of a prompt with `images` image slots."""
+        """Chat messages of a prompt with `images` image slots: earlier screens' in front, then those at the problem's
+        marks."""
+        before = min(max(0, images - problem.count(MARK)), self.history_screens)
+        earlier = f"{EARLIER[self.language]}{MARK * before}\n" if before else ""
         note = NOTES[self.language] if self.space.name == "norm1000" else ""
-        text = note + self.worded(self.question(problem))
+        text = note + earlier + self.worded(self.question(problem))
         return [{"role": "user", "content": place_images(text, images, self.images_first)}]
+
+    def earlier(self, screens: Sequence[str]) -> list[str]:
+        """Those of a task's screens so far that come before the two last ones, as many as are shown."""
+        return list(screens[:-2][-self.history_screens :]) if self.history_screens else []
 
     def worded(self, question: str) -> str:
         """A question, or a template, with what it asks the answer to look like."""

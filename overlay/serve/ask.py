@@ -23,6 +23,7 @@ from overlay.action.completion import split, whole_text
 from overlay.action.space import Scale, rescale
 from overlay.chat import NoAnswer
 from overlay.checks import at_least, writable_file
+from overlay.data.earlier import earlier_screens
 from overlay.data.images import scale_of, size_of
 from overlay.data.rows import RowError, parse_row
 from overlay.errors import Arguments, ServerFailed, SettingError, command
@@ -45,8 +46,9 @@ def question_of_task(record: Any, style: PromptStyle) -> tuple[str, list[str]]:
     return render_question(style.template or load_template(style.language), fields, style.language), names
 
 
-def question_of_row(file: Path, index: int) -> tuple[str, list[str], list[str]]:
-    """(question with marks, image paths as written, right answers: gold, then others) of row `index`, from 0."""
+def question_of_row(file: Path, index: int, history: int = 0) -> tuple[str, list[str], list[str]]:
+    """(question with marks, image paths as written, up to `history` earlier screens first, right answers: gold, then
+    others) of row `index`, from 0."""
     if not file.is_file():
         raise SettingError(f"--data {file}: no such file")
     with open(file, "rb") as lines:
@@ -55,7 +57,7 @@ def question_of_row(file: Path, index: int) -> tuple[str, list[str], list[str]]:
     if found is None:
         raise SettingError(f"{file}: no row {index}")
     try:
-        row = parse_row(found[1])
+        row = parse_row(found[1], history=history)
     except RowError as error:
         raise SettingError(f"{file}:{found[0]}: {error}") from error
     return row["problem"], row["image"], [row["solution"], *row["also"]]
@@ -93,10 +95,12 @@ async def run(args: argparse.Namespace) -> None:
         except (ValueError, RecursionError) as error:
             raise SettingError(f"--task {args.task}: not JSON ({error})") from error
         (style, told), golds = style_of(args), []
-        question, names = question_of_task(record, style)
+        question, shown = question_of_task(record, style)
+        earlier = earlier_screens(args.task, shown) if style.history_screens else []
+        names = [*earlier[-style.history_screens :], *shown]
     else:
-        question, names, golds = question_of_row(args.data, args.index or 0)
         style, told = style_of(args)
+        question, names, golds = question_of_row(args.data, args.index or 0, style.history_screens)
         told += of_rows(style, [question])
     paths = [os.path.join(args.images, name) for name in names]
     for path in paths:

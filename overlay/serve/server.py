@@ -22,6 +22,7 @@ from typing import Any
 
 from overlay.checks import at_least
 from overlay.errors import Arguments, ServerFailed, SettingError, command
+from overlay.prompt.style_file import read_style
 from overlay.serve.agreement import agree, healthy
 
 CONTEXT, IMAGES = 16_384, 2
@@ -87,7 +88,13 @@ def check(model: Path, host: str, port: int) -> None:
             raise SettingError(f"port {port} on {host}: {error.strerror}: choose another PORT") from error
 
 
-def vllm_command(model: Path, host: str, port: int, gpus: int, images: int = IMAGES) -> list[str]:
+def most_images(model: Path) -> int:
+    """How many images a prompt has as the model was trained: a step's own screens, and earlier ones."""
+    style = read_style(model)
+    return IMAGES + (style.history_screens if style else 0)
+
+
+def vllm_command(model: Path, host: str, port: int, gpus: int, images: int | None = None) -> list[str]:
     """`vllm serve` with the checkpoint's own context, dtype and pixel limits, at most `images` for each prompt, and all
     GPUs (a power of two of them); without any nothing is compiled, which would take minutes."""
     low, high = pixel_limits(model)
@@ -96,7 +103,7 @@ def vllm_command(model: Path, host: str, port: int, gpus: int, images: int = IMA
     return [
         str(Path(sys.executable).with_name("vllm")), "serve", str(model), "--host", host, "--port", str(port),
         "--max-model-len", str(context), "--dtype", dtype, "--tensor-parallel-size", str(parallel),
-        "--limit-mm-per-prompt", json.dumps({"image": images, "video": 0}),
+        "--limit-mm-per-prompt", json.dumps({"image": images or most_images(model), "video": 0}),
         "--mm-processor-kwargs", json.dumps({"min_pixels": low, "max_pixels": high}), "--served-model-name", str(model),
         "--chat-template-content-format", "openai", *([] if gpus else ["--enforce-eager"]),
     ]  # fmt: skip
@@ -115,7 +122,7 @@ def gpus() -> int:
     return torch.cuda.device_count()
 
 
-def command_line(model: Path, host: str, port: int, backend: str = "auto", images: int = IMAGES) -> list[str]:
+def command_line(model: Path, host: str, port: int, backend: str = "auto", images: int | None = None) -> list[str]:
     """The serving program's command line; `auto` is vLLM where it is installed."""
     if backend == "auto":
         backend = "vllm" if importlib.util.find_spec("vllm") else "transformers"
@@ -178,7 +185,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--backend", choices=("auto", "vllm", "transformers"), default="auto")
-    parser.add_argument("--images", type=int, default=IMAGES, help="most of a prompt; vLLM refuses more with 400")
+    parser.add_argument(
+        "--images", type=int, help="most of a prompt, by default as trained; vLLM refuses more with 400"
+    )
     parser.add_argument("--unchecked", action="store_true", help="leave the first prompt's tokens uncounted")
     args = parser.parse_args(argv)
     at_least(args, port=1, images=1)

@@ -12,6 +12,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style
 from overlay.prompt.template import LANGUAGES, load_template, template_of
 from overlay.serve.server import pixel_limits, read_object
+from overlay.settings import MOST_EARLIER
 
 
 def style_flags(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,8 @@ def style_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_pixels", type=int, help="of an image, in place of training's")
     parser.add_argument("--prompt_template", help="zh, en or a file, for steps that bring none; in place of training's")
     parser.add_argument("--thinking", choices=("true", "false"), help="whether it is asked for, in place of training's")
+    many = range(MOST_EARLIER + 1)
+    parser.add_argument("--history_screens", type=int, choices=many, help="earlier screens, in place of training's")
     parser.add_argument("--answer_format", choices=tuple(TAGS), help="what is asked for, in place of training's")
 
 
@@ -41,6 +44,7 @@ def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
         f"template {_named(style)}"
         + ("" if style.thinking else ", without thinking")
         + ("" if style.answer_format == ANSWER_TAG else ", answers as tool calls")
+        + (f", up to {style.history_screens} earlier screens" if style.history_screens else "")
         + "".join(f"; {line}" for line in told)
     )
 
@@ -101,6 +105,9 @@ def _overridden(style: PromptStyle, args: argparse.Namespace) -> tuple[PromptSty
     if args.thinking is not None and (wanted := args.thinking == "true") != style.thinking:
         told.append(f"--thinking {args.thinking} in place of {str(style.thinking).lower()}")
         style = replace(style, thinking=wanted)
+    if args.history_screens not in (None, style.history_screens):
+        told.append(f"--history_screens {args.history_screens} in place of {style.history_screens}")
+        style = replace(style, history_screens=args.history_screens)
     if args.answer_format not in (None, style.answer_format):
         told.append(f"--answer_format {args.answer_format} in place of {style.answer_format}")
         style = replace(style, answer_format=args.answer_format)

@@ -75,8 +75,8 @@ class LiveRollout:
         source = f"{self.name}-{self.seed}/{Path(self.screens[-1]).stem}"
         problem = render_question(template, input_of(self.goal, self.history, self.screens), self.style.language)
         row = {
-            "problem": problem, "image": self.screens[-2:], "solution": "", "accu_reward_method": "page",
-            "elements": None, "group": "", "thinking": "", "source": source,
+            "problem": problem, "solution": "", "image": [*self.style.earlier(self.screens), *self.screens[-2:]],
+            "accu_reward_method": "page", "elements": None, "group": "", "thinking": "", "source": source,
         }  # fmt: skip
         columns = example_columns({name: [value] for name, value in row.items()}, self.style)
         self.rows.append({name: values[0] for name, values in columns.items()} | {"page_reward": 0.0})

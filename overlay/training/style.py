@@ -4,13 +4,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from overlay.action.completion import ANSWER_TAG
 from overlay.action.space import Space
 from overlay.errors import SettingError
 from overlay.model.family import AUTO, model_cell, space_of
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import read_style
 from overlay.prompt.template import LANGUAGES, load_template
+
+ASKED = ("thinking", "answer_format", "history_screens")  # flags that are a style's as they stand
 
 
 def style_of_run(args: Any, model: str, question_template: str | None = None, says: bool = True) -> PromptStyle:
@@ -24,23 +25,23 @@ def style_of_run(args: Any, model: str, question_template: str | None = None, sa
             print(f"--coordinate_space auto: {args.coordinate_space}, for {why}", file=sys.stderr)
     space = Space(args.coordinate_space, args.min_pixels, args.max_pixels, model_cell(model))
     language = args.prompt_template if args.prompt_template in LANGUAGES else "zh"
-    thinking, form = getattr(args, "thinking", True), getattr(args, "answer_format", ANSWER_TAG)
+    defaults = PromptStyle()
+    asked: dict[str, Any] = {name: getattr(args, name, getattr(defaults, name)) for name in ASKED}
+    asked |= {"language": language, "space": space}
     if args.task_type == "gui":
         template = load_template(args.prompt_template)
-        first = getattr(args, "images_first", False)
-        style = PromptStyle(template, language, first, space=space, thinking=thinking, answer_format=form)
+        style = PromptStyle(template, images_first=getattr(args, "images_first", False), **asked)
     elif question_template is not None:
-        if not thinking:
-            raise SettingError(
-                f"--thinking false: VLM-R1's template of --task_type {args.task_type} asks for thinking: use gui"
-            )
-        if form != ANSWER_TAG:
-            raise SettingError(
-                f"--answer_format {form}: VLM-R1's template of --task_type {args.task_type} asks for <answer>: use gui"
-            )
-        style = PromptStyle(language=language, images_first=True, question_template=question_template, space=space)
+        reasons = {"thinking": "thinking", "answer_format": "<answer>"}
+        for name, wanted in reasons.items():
+            if asked[name] != getattr(defaults, name):
+                raise SettingError(
+                    f"--{name} {str(asked[name]).lower()}: VLM-R1's template of --task_type {args.task_type} asks for "
+                    f"{wanted}: use gui"
+                )
+        style = PromptStyle(images_first=True, question_template=question_template, **asked)
     else:
-        style = PromptStyle(None, language, args.images_first, space=space, thinking=thinking, answer_format=form)
+        style = PromptStyle(None, images_first=args.images_first, **asked)
     before = read_style(Path(model)) if says and Path(model).is_dir() else None
     for line in contradictions(before, style) if before else ():
         print(f"{model} was trained with {line}: say so with that flag, or it has to learn the other", file=sys.stderr)
@@ -56,6 +57,7 @@ def contradictions(before: PromptStyle, now: PromptStyle) -> list[str]:
         "images first": (before.images_first, now.images_first),
         "--thinking": (before.thinking, now.thinking),
         "--answer_format": (before.answer_format, now.answer_format),
+        "--history_screens": (before.history_screens, now.history_screens),
     }
     told = [f"{name} {old}; this run has {new}" for name, (old, new) in pairs.items() if old != new]
     if None not in (before.template, now.template) and before.template != now.template:

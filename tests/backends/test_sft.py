@@ -158,6 +158,15 @@ def test_a_model_that_never_saw_thinking_is_kept_as_one_without(settings, run, r
     assert ("no row is answered with thinking" in capsys.readouterr().err) == ("thinking" not in settings)
 
 
+def test_earlier_screens_are_shown(run, demo_rows, tmp_path):
+    trainer = run(max_steps=1, history_screens=3, data_file_paths=demo_rows, direct_share=0.5)
+    assert read_style(tmp_path / "run").history_screens == 3
+    rows = [row for row in trainer.train_dataset.select(range(12)) if len(row["image_path"]) > 3]
+    batch = trainer.data_collator(rows[:2])
+    assert len(batch["image_grid_thw"]) == sum(len(row["image_path"]) for row in rows[:2])
+    assert losses(tmp_path / "run")
+
+
 def by_hand(model, batch, weights):
     """Sum of weighted token losses of a batch, by a plain pass over padded rows."""
     beside = ("weights", "rows", "labels")

@@ -85,6 +85,25 @@ def test_a_run_with_tool_calls(flags, tmp_path):
     assert trainer.rates.take()["step_success_rate"] == 1
 
 
+def test_a_run_with_earlier_screens(flags, tmp_path):
+    """Rows of one to four images in a batch, packed; another number of screens is another run."""
+    settings = {"history_screens": 2, "save_steps": 1, "save_strategy": "steps", "gradient_accumulation_steps": 2}
+    trainer = train(flags(max_steps=2, **settings))
+    assert read_style(tmp_path / "run").history_screens == 2
+    assert trainer.shared.refused is None
+    records = rollouts.read(tmp_path / "run")
+    counts = {len(record["image_path"]) for record in records}
+    assert max(counts) == 4
+    assert len(counts) > 1
+    shown = [row for row in trainer.train_dataset if row["source"] == records[0]["source"]]
+    assert shown[0]["image_path"] == records[0]["image_path"]
+    assert all(math.isfinite(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    with pytest.raises(SettingError, match="history_screens 2 there, 1 now"):
+        train(flags(max_steps=3, **settings | {"history_screens": 1}))
+    with pytest.raises(SettingError, match="--history_screens 9: a number from 0 to 8"):
+        train(flags(history_screens=9))
+
+
 def test_what_tool_calls_cannot_do_is_said_before_the_model_loads(flags, tmp_path, demo_rows, capsys):
     with pytest.raises(SettingError, match="--click_reward iou: with --answer_format tool_call a click is a point"):
         train(flags(answer_format=TOOL_CALL, click_reward="iou"))

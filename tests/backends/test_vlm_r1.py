@@ -73,13 +73,15 @@ def test_zero3_with_ranks_that_have_no_image(upstream, forks, tiny_model_dir, mi
     assert healthy(log, steps=4)
 
 
-def test_lora_and_tool_calls(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
+def test_lora_tool_calls_and_earlier_screens(upstream, forks, tiny_model_dir, demo_rows, tmp_path):
     log = run_stock(
         upstream, tiny_model_dir, demo_rows, tmp_path / "run", forks=forks, processes=1, use_peft="true", lora_r=4,
-        lora_alpha=8, lora_task_type="CAUSAL_LM", answer_format=TOOL_CALL,
+        lora_alpha=8, lora_task_type="CAUSAL_LM", answer_format=TOOL_CALL, history_screens=2,
     )  # fmt: skip
     assert read_style(tmp_path / "run").answer_format == TOOL_CALL
-    assert {record["answer_format"] for record in rollouts.read(tmp_path / "run")} == {TOOL_CALL}
+    records = rollouts.read(tmp_path / "run")
+    assert {record["answer_format"] for record in records} == {TOOL_CALL}
+    assert max(len(record["image_path"]) for record in records) > 2  # with earlier screens
     assert healthy(log)
     assert (tmp_path / "run" / "adapter_model.safetensors").exists()
     assert generates(tmp_path / "run", adapter_of=tiny_model_dir)

@@ -8,8 +8,9 @@ import pytest
 
 from data_prep.convert import convert
 from data_prep.miniwob.render import main, write_episode
-from data_prep.steps import read_step, step_files, task_folders
+from data_prep.steps import read_step, task_folders
 from overlay.action.action import as_box, centre
+from overlay.data.earlier import step_files
 from overlay.live import chromium
 from overlay.live.miniwob import browser
 from overlay.live.miniwob.oracles import HELD_OUT_TYPES, ORACLES

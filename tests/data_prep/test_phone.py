@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from data_prep.phone.render import main
-from data_prep.steps import read_step, step_files, task_folders
+from data_prep.steps import read_step, task_folders
+from overlay.data.earlier import step_files
 from overlay.evaluate.baselines import plan_step
 from overlay.live import chromium
 from overlay.live.phone.words import UNSEEN

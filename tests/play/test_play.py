@@ -8,6 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from overlay.action.action import answer_text
+from overlay.action.completion import ANSWER_TAG, TOOL_CALL
 from overlay.action.space import Space, rescale_action
 from overlay.live.apps.environment import PAGES as APPS
 from overlay.live.miniwob import browser
@@ -25,18 +27,19 @@ from tests.conftest import needs_chromium
 from tests.pages.looks import look as look_at
 
 pytestmark = [pytest.mark.integration, needs_chromium]
+OTHER = {"norm1000": {"answer_format": TOOL_CALL, "history_screens": 1}}  # tool calls and earlier screens too
 THINK = '<think>{"task_interpretation": ""}</think>'
 
 
 class Player:
     """Answers with given actions, in order, and keeps what it was asked."""
 
-    def __init__(self, actions, scale=(1.0, 1.0)):
+    def __init__(self, actions, scale=(1.0, 1.0), form=ANSWER_TAG):
         self.asked = []
         self.answers = iter([
-            THINK + "<answer>" + rescale_action(json.dumps({
+            THINK + answer_text(rescale_action(json.dumps({
                 "action_type": kind, "action_parameter": {kind: parameter}, "action_description": plan,
-            }), scale) + "</answer>"
+            }), scale), form)
             for kind, parameter, plan in actions
         ])  # fmt: skip
 
@@ -56,9 +59,10 @@ def repeated(request, pages, tmp_path_factory):
     """Function (task, space) → (the oracle's actions, the player that repeated them, what became of its episode)."""
 
     def play_again(page, task, space):
-        style = PromptStyle(load_template("zh"), space=Space(space))
+        style = PromptStyle(load_template("zh"), space=Space(space), **OTHER.get(space, {}))
         seed, actions = solvable(page, task)
-        player = Player(actions, style.space.scale(browser.WIDTH * browser.SCALE, browser.HEIGHT * browser.SCALE))
+        scale = style.space.scale(browser.WIDTH * browser.SCALE, browser.HEIGHT * browser.SCALE)
+        player = Player(actions, scale, style.answer_format)
         return actions, player, episode(MiniWob(page), player, task, seed, style, 2, tmp_path_factory.mktemp("screens"))
 
     return begin(request, pages, play_again)
@@ -73,7 +77,7 @@ def test_the_oracles_actions_are_rewarded(task, space, repeated):
     # Each prompt has the history of what was said, and the previous screen from the second step on.
     for number, (messages, paths) in enumerate(player.asked):
         text = "".join(part.get("text", "") for part in messages[0]["content"])
-        assert len(paths) == min(number + 1, 2)
+        assert len(paths) == min(number + 1, 2 + OTHER.get(space, {}).get("history_screens", 0))
         assert all(json.dumps(plan, ensure_ascii=False)[1:-1] in text for *_, plan in actions[:number])
 
 

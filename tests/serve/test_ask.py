@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from overlay.errors import SettingError
-from overlay.serve import ask
+from overlay.serve import ask, client
 from tests.conftest import step_record
 from tests.served_parts import HELD_OUT_TASKS
 
@@ -29,6 +29,17 @@ def test_a_task_file_is_asked(url, tiny_model_dir, tmp_path):
     task.write_text(json.dumps(step_record(first="1.png", second="2.png")))
     line = ["--url", url, "--name", str(tiny_model_dir), "--task", str(task), "--images", str(tmp_path)]
     assert ask.main([*line, "--max_tokens", "8", "--out", str(tmp_path / "a.png")]) == 0
+
+
+@pytest.mark.integration
+def test_a_step_file_is_asked_with_its_earlier_screens(task_tree, tiny_model_dir, url, tmp_path, monkeypatch):
+    sent, messages = [], client.openai_messages
+    monkeypatch.setattr(client, "openai_messages", lambda *given: sent.append(given[1]) or messages(*given))
+    folder, line = task_tree / "10", ["--url", url, "--name", str(tiny_model_dir), "--max_tokens", "4"]
+    for screens, shown in (("2", ["10_1.png", "10_2.png", "10_10.png"]), ("0", ["10_2.png", "10_10.png"])):
+        more = ["--task", str(folder / "step_10.json"), "--images", str(folder), "--out", str(tmp_path / "a.png")]
+        assert ask.main([*line, *more, "--history_screens", screens]) == 0
+        assert sent.pop() == [str(folder / name) for name in shown]
 
 
 @pytest.mark.integration

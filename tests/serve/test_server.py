@@ -1,6 +1,7 @@
 """What `make serve` refuses, and the command line that it becomes."""
 
 import json
+import shutil
 import sys
 import time
 from itertools import pairwise
@@ -9,6 +10,8 @@ import pytest
 
 from overlay.errors import SettingError
 from overlay.model.processor import write_limited
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import write_style
 from overlay.serve import ask, server
 from overlay.serve.agreement import agree
 
@@ -41,6 +44,15 @@ def test_vllm_gets_what_the_checkpoint_says(tiny_model_dir):
     assert (value["--max-model-len"], value["--dtype"], value["--tensor-parallel-size"]) == ("4096", "float32", "4")
     assert "--enforce-eager" not in words
     assert "--enforce-eager" in server.vllm_command(tiny_model_dir, "0.0.0.0", 8000, gpus=0)
+
+
+@pytest.mark.integration
+def test_vllm_takes_the_earlier_screens_too(tiny_model_dir, tmp_path):
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    write_style(PromptStyle(history_screens=3), folder)
+    for asked, images in ((None, 5), (4, 4)):
+        words = server.vllm_command(folder, "0.0.0.0", 8000, gpus=1, images=asked)
+        assert json.loads(dict(pairwise(words))["--limit-mm-per-prompt"])["image"] == images
 
 
 @pytest.mark.parametrize(
@@ -109,6 +121,7 @@ def test_a_server_that_ends_has_its_last_line_said(program, tmp_path):
 
 
 READY = """
+import shutil
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Handler(BaseHTTPRequestHandler):

@@ -77,7 +77,7 @@ def world(tmp_path):
         def make(seeds, slots):
             source = [f"phone/{TASK}-{seed}" for seed in seeds]
             rows = Dataset.from_dict({"task": [TASK] * len(seeds), "seed": seeds, "source": source})
-            style = PromptStyle(load_template("en"), "en", space=Space("norm1000"))
+            style = PromptStyle(load_template("en"), "en", space=Space("norm1000"), history_screens=1)
             return LivePages(rows, style, slots, fleet, tmp_path / "screens"), fleet
 
         yield make
@@ -109,6 +109,7 @@ def test_a_page_judges_what_was_done_in_the_models_own_words(world):
     assert asked[2][0]["history_path_all"] == ["nothing", "nothing"]
     assert played.reached == [True, True, True, True, False, True]
     assert [len(row["image_path"]) for row in played.rows[:4]] == [1, 1, 2, 2]
+    assert max(len(row["image_path"]) for row in played.rows) == 3  # with the screen before these two
     given = page_reward([], [row["page_reward"] for row in played.rows])
     assert [given[n] for n in (0, 2)] == [0, 1]  # the page's verdict is the last step's
     assert [given[n] for n in (1, 3, 5)] == [0, 0, 0]
