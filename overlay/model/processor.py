@@ -18,19 +18,41 @@ from overlay.checks import at_least
 from overlay.errors import Arguments, SettingError, command
 from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
 
+WHOLE = "{% set whole_prompt %}"
+UNOPENED = (
+    "{% endset %}{% if add_generation_prompt and whole_prompt.rstrip().endswith('<think>') %}"
+    "{{ whole_prompt.rstrip()[:-7] }}{% else %}{{ whole_prompt }}{% endif %}"
+)
+
 
 def load_processor(
-    model: str, min_pixels: int | None = None, max_pixels: int | None = None, trusted: bool = False
+    model: str,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    trusted: bool = False,
+    own_template: bool = False,
 ) -> ProcessorMixin:
     """Processor of a model folder or hub name, padding on the left.
 
     The limits, in pixels of an image, replace the model's own where given; they are saved with the processor, so a
-    checkpoint carries them. Python that comes with the model runs when it is `trusted`. Raises OSError or ValueError
-    when there is no such model.
+    checkpoint carries them. Python that comes with the model runs when it is `trusted`. Its chat template leaves
+    the think part to the model (`leave_thinking`), or is the `own_template`. Raises OSError or ValueError when there is
+    no such model.
     """
     processor = AutoProcessor.from_pretrained(model, padding_side="left", trust_remote_code=trusted)
     limit_pixels(processor, min_pixels, max_pixels)
+    if not own_template:
+        leave_thinking(processor)
     return processor
+
+
+def leave_thinking(processor: Any) -> None:
+    """Let prompts end where the model begins to write. Templates of thinking variants (Qwen3-VL-Thinking, Qwen3.5) end
+    them with an opened `<think>`; the completion would lack it, and read as one without a think part. Saved with the
+    processor, so a checkpoint is served so. Calling it twice is harmless."""
+    template = getattr(processor, "chat_template", None)
+    if isinstance(template, str) and "<think>" in template and not template.startswith(WHOLE):
+        processor.chat_template = f"{WHOLE}{template}{UNOPENED}"
 
 
 def training_processor(model: str, min_pixels: int, max_pixels: int, trusted: bool = False) -> ProcessorMixin:

@@ -41,7 +41,7 @@ def expected(model: Path) -> int:
 
     from overlay.model.processor import load_processor
 
-    processor: Any = load_processor(str(model))
+    processor: Any = load_processor(str(model), own_template=True)  # as the server has it
     messages = [{"role": "user", "content": [*({"type": "image"} for _ in SCREENS), _text()]}]
     prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     images = [Image.new("RGB", size, (90, 120, 150)) for size in SCREENS]

@@ -27,7 +27,7 @@ from overlay.backends.vlm_r1.module import PROMPT_LENGTH
 from overlay.backends.vlm_r1.repairs import Repaired, over_completion
 from overlay.backends.vlm_r1.sampling import generating, prepared, sampled
 from overlay.errors import SettingError
-from overlay.model.processor import limit_pixels
+from overlay.model.processor import leave_thinking, limit_pixels
 from overlay.settings import VlmTrainerOptions
 from overlay.training.advantages import advantages, spread
 from overlay.training.backend import Answer
@@ -97,6 +97,7 @@ class GuiVLMGRPOTrainer(GuiTrainer, Repaired, must_have(VLMGRPOTrainer, REPLACED
             self.vllm_generation = self.engine.vllm
             base = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
             self.engine.install(base, sys.modules[VLMGRPOTrainer.__module__])
+        leave_thinking(self.processing_class)
         if self.vlm_module.has_grids:
             limit_pixels(self.processing_class, kwargs.get("min_pixels"), kwargs.get("max_pixels"))
 
