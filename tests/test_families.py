@@ -1,6 +1,6 @@
 """Each model family walks the whole way: lengths, training in both backends, resume, answers; tiny models from configs.
 
-python -m pytest tests/test_families.py -v      prints the table: family x step
+The whole way, through the commands, is tests/long/test_families.py; docs/families.md has what it found.
 """
 
 import json
@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from trl import TrlParser
 
+import tools.families
 from data_prep import check
 from overlay.action.space import Space
 from overlay.backends.sft.arguments import ARGUMENTS as SFT
@@ -126,6 +127,16 @@ def test_supervised_training_has_one_loss_however_it_is_computed(family, flags, 
         trainer = sft(*TrlParser(SFT).parse_args_and_config(args=line))
         found.append(next((e["loss"], e["grad_norm"]) for e in trainer.state.log_history if "loss" in e))
     assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_the_table_has_every_family():
+    """docs/families.md: a row for each, a cell for each step, none failed."""
+    found = tools.families.DOCS.read_text(encoding="utf-8").partition(tools.families.BEGIN)[2]
+    lines = found.partition(tools.families.END)[0].strip().splitlines()
+    head, _, *rows = [line.strip("| ").split(" | ") for line in lines]
+    assert head == ["`model_type`", *tools.families.COLUMNS]
+    assert [row[0].strip("`") for row in rows] == sorted(families.PARTS)
+    assert all(len(row) == len(head) and all(row) and tools.families.FAILED not in row for row in rows)
 
 
 def test_every_part_of_the_tower_is_in_a_pass_without_images(family):
