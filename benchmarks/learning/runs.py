@@ -15,7 +15,7 @@ from overlay.errors import RunStopped
 
 TRAIN = TASKS / "train"
 MADE = "recipe.json"  # in the folder of a run that is whole: what it was asked
-SAMPLES = 8  # of each row, for its difficulty
+SAMPLES = 4  # of each row, for its difficulty
 
 
 def command(what: str, *line: object) -> None:
