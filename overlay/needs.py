@@ -55,7 +55,7 @@ NEEDS = (
          "num_generations_eval", "bf16_full_eval", "fp16_full_eval", "metric_for_best_model"),
         "--eval_strategy steps or epoch", _not("eval_strategy", "no"),
     ),
-    Need(("direct_share", "answer_weight"), "--thinking true", _on("thinking")),
+    Need(("direct_share", "answer_weight"), "--thinking true", lambda given: given.get("thinking") is not False),
     # Episodes.
     Need(
         ("episode_steps", "episode_discount", "episode_weight"), "--episodes semi-online or live",

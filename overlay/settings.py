@@ -16,6 +16,7 @@ OVERLONG = ("fail", "filter", "shrink")
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 SCALES = ("group", "batch", "none")
 VLLM_MODES = ("colocate", "server")
+PLAYED_FROM = 100_000  # seeds from here on are make play's; no training, nor the demo's held-out steps, uses them
 EPISODES = ("no", "semi-online", "live")
 MOST_EARLIER = 8  # screens of earlier steps that a prompt can show
 
@@ -53,27 +54,37 @@ class RowArguments:
             "that it was trained in, else its family's."
         },
     )
-    prompt_template: str = field(
-        default="zh", metadata={"help": "Template of --task_type gui for rows without one: zh, en or a file."}
+    prompt_template: str | None = field(
+        default=None,
+        metadata={
+            "help": "Template of --task_type gui for rows without one: zh, en or a file; by default as the model was "
+            "trained, else zh."
+        },
     )
     overlong: str = field(
         default="fail",
         metadata={"help": "Prompts over --max_prompt_length: fail, filter (leave out), or shrink (their images)."},
     )
-    thinking: bool = field(
-        default=True,
-        metadata={"help": "false: prompts ask for the answer alone, and the format is that; docs/prompt.md."},
-    )
-    answer_format: str = field(
-        default=ANSWER_TAG,
+    thinking: bool | None = field(
+        default=None,
         metadata={
-            "help": f"How prompts ask for the answer and rewards read it: {', '.join(TAGS)} (Qwen's mobile_use); see "
-            "docs/prompt.md."
+            "help": "false: prompts ask for the answer alone, and the format is that; by default as the model was "
+            "trained, else true; docs/prompt.md."
         },
     )
-    history_screens: int = field(
-        default=0,
-        metadata={"help": "Most screens of earlier steps before a row's own, 0 to 8; see docs/prompt.md."},
+    answer_format: str | None = field(
+        default=None,
+        metadata={
+            "help": f"How prompts ask for the answer and rewards read it: {', '.join(TAGS)} (Qwen's mobile_use); by "
+            f"default as the model was trained, else {ANSWER_TAG}; docs/prompt.md."
+        },
+    )
+    history_screens: int | None = field(
+        default=None,
+        metadata={
+            "help": "Most screens of earlier steps before a row's own, 0 to 8; by default as the model was trained, "
+            "else 0; docs/prompt.md."
+        },
     )
     difficulty: str | None = field(
         default=None,
@@ -105,11 +116,12 @@ class RowArguments:
 
     def __post_init__(self) -> None:
         one_of("coordinate_space", self.coordinate_space, ("auto", *SPACES))
-        one_of("answer_format", self.answer_format, tuple(TAGS))
+        if self.answer_format is not None:
+            one_of("answer_format", self.answer_format, tuple(TAGS))
         one_of("overlong", self.overlong, OVERLONG)
         if self.difficulty is not None:
             share_range("difficulty", self.difficulty)
-        if not 0 <= self.history_screens <= MOST_EARLIER:
+        if not 0 <= (self.history_screens or 0) <= MOST_EARLIER:
             raise SettingError(f"--history_screens {self.history_screens}: a number from 0 to {MOST_EARLIER}")
         if self.curriculum_epochs < 0:
             raise SettingError(f"--curriculum_epochs {self.curriculum_epochs}: a number of at least 0")
@@ -190,6 +202,10 @@ class TrainerOptions:
             raise SettingError("--episode_steps needs 1 or more, --patches 0 or more, --episode_discount 0 to 1")
         if self.live_seeds < 1 or self.browsers < 1:
             raise SettingError("--live_seeds and --browsers need 1 or more")
+        if self.live_seeds > PLAYED_FROM:
+            raise SettingError(
+                f"--live_seeds {self.live_seeds}: at most {PLAYED_FROM}, for make play asks the seeds from there on"
+            )
         if self.episodes != "no" and (self.dynamic_sampling or self.generate_ahead):
             raise SettingError(f"--episodes {self.episodes}: not with --dynamic_sampling or --generate_ahead")
         if self.tokens_per_pass < 0:

@@ -34,11 +34,13 @@ def shown_as(args: Namespace) -> Shown:
     """As the flags say. Raises SettingError."""
     if not args.processor:
         space = Space("original", max_pixels=args.max_pixels)
+        args.prompt_template = args.prompt_template or "zh"
         language = args.prompt_template if args.prompt_template in LANGUAGES else "zh"
         template = load_template(args.prompt_template)
         style = PromptStyle(
-            template, language, space=space, answer_format=args.answer_format, history_screens=args.history_screens
-        )
+            template, language, space=space, answer_format=args.answer_format or ANSWER_TAG,
+            history_screens=args.history_screens or 0,
+        )  # fmt: skip
         said = "Without PROCESSOR= no model is known: no chat template, golds in pixels of the screen."
         return Shown(style, _plain, said)
     from overlay.model.processor import training_processor
@@ -91,7 +93,7 @@ def write(args: Namespace, files: list[DataFile], shown: Shown) -> int:
     broken = sum(len(each.tally.problems) for each in files)
     lengths = None
     if shown.processor and not broken:
-        sets = [load_dataset(str(each.path), str(each.folder), history=args.history_screens) for each in files]
+        sets = [load_dataset(str(each.path), str(each.folder), history=shown.style.history_screens) for each in files]
         measured = [prompt_lengths(rows, shown.style, shown.processor) for rows in sets]
         lengths = dict(zip(names, measured, strict=True))
     count = -(-args.rows // len(files))
@@ -112,10 +114,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--images", required=True, help="their image folders, separated by ':', or one for all")
     parser.add_argument("--out", type=Path, default=Path("runs/preview.html"), help="page to write")
     parser.add_argument("--processor", help="model folder: its prompts, coordinates and tokens")
-    parser.add_argument("--prompt_template", default="zh", help="zh, en or a file, for rows that bring none")
     many = range(MOST_EARLIER + 1)
-    parser.add_argument("--history_screens", type=int, choices=many, default=0, help="training's, before a row's own")
-    parser.add_argument("--answer_format", choices=tuple(TAGS), default=ANSWER_TAG, help="training's, in the prompts")
+    parser.add_argument("--history_screens", type=int, choices=many, help="before a row's own (the model's, else 0)")
+    parser.add_argument("--answer_format", choices=tuple(TAGS), help="in the prompts (the model's, else answer)")
+    parser.add_argument("--prompt_template", help="zh, en or a file, for rows that bring none (the model's, else zh)")
     parser.add_argument("--max_pixels", type=int, default=MAX_PIXELS, help="training's, of each screenshot")
     parser.add_argument("--rows", type=int, default=24, help="rows to show, over all files")
     parser.add_argument("--seed", type=int, default=0, help="draws them")

@@ -4,7 +4,8 @@ import math
 from argparse import Namespace
 from dataclasses import dataclass, replace
 
-from overlay.action.completion import ANSWER_TAG
+from datasets import Dataset
+
 from overlay.action.space import LEAST_PIXELS
 from overlay.data.dataset import load_dataset
 from overlay.data.difficulty import within
@@ -83,27 +84,33 @@ class Flags:
         return self.text(name, str(default)).lower() in ("true", "1", "yes", "")
 
 
-def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
-    """(rows, prompt lengths of some or None, where they are from). Raises DataError for broken data."""
-    history = flags.count("history_screens", 0)
+def _rows(flags: Flags, history: int) -> Dataset:
+    """The rows to train on, with `history` earlier screens."""
     rows = load_dataset(
         flags.text("data_file_paths"), flags.text("image_folders"), history=history,
         cache_dir=flags.text("arrow_cache_dir") or None,
     )  # fmt: skip
-    if "difficulty" in flags.found:
-        rows = within(rows, flags.text("difficulty"), says=False)
+    return within(rows, flags.text("difficulty"), says=False) if "difficulty" in flags.found else rows
+
+
+def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
+    """(rows, prompt lengths of some or None, where they are from). Raises DataError for broken data."""
     limits = flags.count("min_pixels", LEAST_PIXELS, 1), flags.count("max_pixels", 12_845_056, 1)
     args = Namespace(
         coordinate_space=flags.text("coordinate_space", "auto"), min_pixels=limits[0], max_pixels=limits[1],
-        prompt_template=flags.text("prompt_template", "zh"), task_type="gui", thinking=flags.on("thinking", True),
-        answer_format=flags.text("answer_format", ANSWER_TAG), history_screens=history,
+        prompt_template=flags.text("prompt_template") or None, task_type="gui",
+        thinking=flags.on("thinking", True) if "thinking" in flags.found else None,
+        answer_format=flags.text("answer_format") or None,
+        history_screens=flags.count("history_screens", 0) if "history_screens" in flags.found else None,
     )  # fmt: skip
     try:
-        processor = training_processor(model, *limits)
+        style = style_of_run(args, model, says=False)
+        processor = training_processor(model, args.min_pixels, args.max_pixels)
     except SettingError as error:
-        return len(rows), None, f"the budget, for {error}"
+        return len(_rows(flags, args.history_screens or 0)), None, f"the budget, for {error}"
+    rows = _rows(flags, style.history_screens)
     some = rows.select(range(0, len(rows), -(-len(rows) // MEASURED)))
-    return len(rows), prompt_lengths(some, style_of_run(args, model, says=False), processor), f"{len(some)} rows"
+    return len(rows), prompt_lengths(some, style, processor), f"{len(some)} rows"
 
 
 def read(line: list[str], nodes: int, processes: int) -> Run:

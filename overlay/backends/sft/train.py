@@ -60,7 +60,7 @@ def style_of_completions(style: PromptStyle, rows: Dataset, args: SftArguments, 
     texts = batches(rows.with_format(None).select_columns("thinking"), BATCH)
     some = style.thinking and any(any(batch["thinking"]) for batch in texts)
     for flag in ("direct_share", "answer_weight"):
-        if style.thinking and not some and getattr(args, flag) != defaults(SftArguments)[flag]:
+        if not some and getattr(args, flag) != defaults(SftArguments)[flag]:
             raise DataError(f"--{flag}: needs rows with thinking, and none has any (make think gives them some)")
     if not style.thinking or (args.direct_share < 1 and some):
         return style
@@ -76,10 +76,11 @@ def train(data: DataArguments, args: SftArguments, model: ModelArguments) -> Sft
     refuse("sft", data, args, model)
     name = str(model.model_name_or_path)
     check_model(name, trusted=False)
+    first = args.process_index == 0
+    style = style_of_run(data, name, says=first)
     processor = cache(partial(training_processor, name, data.min_pixels, data.max_pixels))
     processor()  # what is wrong with it is said before the data is read
-    first = args.process_index == 0
-    splits = prepare(data, args, style_of_run(data, name, says=first), processor, None)
+    splits = prepare(data, args, style, processor, None)
     style = style_of_completions(splits.style, splits.train, args, first)
     record = RunRecord(str(args.output_dir), settings_of(data, args, model), first, data.data_file_paths)
     record.check(data.resume_changed)

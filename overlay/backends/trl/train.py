@@ -98,11 +98,11 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
         raise SettingError(
             f"--cast_lm_head_to_fp32 true: TRL cannot where the output layer is the embedding's, as in {name}"
         )
+    first = args.process_index == 0
+    style = style_of_run(data, name, says=first)
     processor = cache(partial(training_processor, name, data.min_pixels, data.max_pixels, args.trust_remote_code))
     processor()  # what is wrong with it is said before the data is read
     methods = METHODS if "accuracy" in data.reward_funcs else None
-    first = args.process_index == 0
-    style = style_of_run(data, name, says=first)
     splits, world = episodes_or_rows(args, data, args, style, partial(prepare, data, args, style, processor, methods))
     record = RunRecord(str(args.output_dir), settings_of(data, args, model, judge), first, data.data_file_paths)
     record.check(data.resume_changed)
@@ -120,7 +120,7 @@ def train(data: DataArguments, args: TrainArguments, model: ModelArguments, judg
         trainer = GuiGRPOTrainer(
             model=name,
             args=args,
-            reward_funcs=select_rewards(data.reward_funcs, asked, args.click_reward, data.thinking),
+            reward_funcs=select_rewards(data.reward_funcs, asked, args.click_reward, style.thinking),
             train_dataset=splits.train,
             eval_dataset=splits.held_out,
             processing_class=processor(),

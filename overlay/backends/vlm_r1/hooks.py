@@ -51,7 +51,6 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
     from overlay.training.worlds import episodes_or_rows
 
     asks = "accuracy" in script_args.reward_funcs and not script_args.is_reward_customized_from_vlm_module
-    pixels = script_args.min_pixels, script_args.max_pixels
     with foreign_script():
         not_again(training_args.output_dir)
         refuse("vlm-r1", script_args, training_args, model_args)
@@ -59,14 +58,17 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
         own_code = "internvl" in config_of(name)["model_type"].lower()  # upstream's module asks for it
         check_model(name, trusted, own_code)
         check_attention(model_args.attn_implementation)
-        if not script_args.thinking and "format" in script_args.reward_funcs:
+        own = training_args.process_index == 0
+        style = style_of_run(script_args, name, question_template, own)
+        pixels = script_args.min_pixels, script_args.max_pixels
+        if not style.thinking and "format" in script_args.reward_funcs:
             raise SettingError(
                 "--thinking false: --reward_funcs format is VLM-R1's own here, which asks for thinking: use "
                 "format_graded or format_scaled"
             )
-        if script_args.answer_format != ANSWER_TAG and "format" in script_args.reward_funcs:
+        if style.answer_format != ANSWER_TAG and "format" in script_args.reward_funcs:
             raise SettingError(
-                f"--answer_format {script_args.answer_format}: --reward_funcs format is VLM-R1's own here, which asks "
+                f"--answer_format {style.answer_format}: --reward_funcs format is VLM-R1's own here, which asks "
                 "for <answer>: use format_graded or format_scaled"
             )
         check_ahead(script_args.generate_ahead)
@@ -74,8 +76,6 @@ def prepare(script_args: Any, question_template: str, training_args: Any, model_
             check_installed()
             if own_code:
                 raise SettingError(f"--use_vllm: not for {config_of(name)['model_type']}, whose images have no grids")
-        own = training_args.process_index == 0
-        style = style_of_run(script_args, name, question_template, own)
         processor = cache(partial(training_processor, name, *pixels, trusted))
         if not own_code:
             processor()  # what is wrong with it is said before the data is read
