@@ -8,7 +8,7 @@ model sees the previous and the current screen, acts, and goes on until the page
 is done, or it has taken `--extra` steps more than the plan. `metrics.json` has the success rate of each task type with
 N and its interval; `play.html` every episode with its screens and what was drawn on them. An episode in which the
 server gave no answer counts to no rate; the status is 3 then. What was played is written when Ctrl-C ends it (130), or
-an error.
+an error; the same command goes on with the episodes that are missing, another one's `--out` is refused.
 """
 
 import argparse
@@ -35,17 +35,18 @@ from overlay.live import chromium
 from overlay.live.environment import Environment, Pages
 from overlay.live.kinds import pages_of
 from overlay.pages.render import write_page
+from overlay.play import kept
 from overlay.play.episode import Asker, episode
+from overlay.play.kept import EPISODES, line_of
 from overlay.prompt.style import PromptStyle
 from overlay.serve.client import Client, asking, check_asking, settings_of
 from overlay.serve.server import check_model, server_of
 from overlay.serve.style import check_seen, style_flags, style_of
+from overlay.settings import PLAYED_FROM
 
 GROUPS = ("all", "trained types", "held-out types", "can be done", "cannot be done")
 THOSE = ("held-out types", "cannot be done")  # which a kind of pages names; the group before is the others
-EPISODES = "episodes.jsonl"
 SEEDS_TRIED = 40
-LIVE_SEED = 100_000  # seeds from here on; neither the demo's training nor its held-out steps use them
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -86,18 +87,27 @@ def summary(episodes: list[dict[str, Any]], pages: Pages) -> dict[str, Any]:
 
 
 class Game:
-    """`--episodes` solvable seeds of each task, on `--workers` pages; `done` are the episodes that ended."""
+    """`--episodes` solvable seeds of each task, on `--workers` pages; `done` are the episodes that ended, those of an
+    earlier start first."""
 
-    def __init__(self, asker: Asker, args: argparse.Namespace, style: PromptStyle):
-        self.asker, self.args, self.style = asker, args, style
+    def __init__(
+        self, asker: Asker, args: argparse.Namespace, style: PromptStyle, settings: dict[str, Any],
+        before: list[dict[str, Any]],
+    ):  # fmt: skip
+        self.asker, self.args, self.style, self.settings = asker, args, style, settings
         self.pages = pages_of(args.pages)
         self.waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for task in args.tasks:
             self.waiting.put(task)
-        self.done: list[dict[str, Any]] = []
+        self.done, self.played = list(before), {(one["task"], one["seed"]) for one in before}
         self.file = args.out / EPISODES
+        if before:  # without what was cut short or had no answer
+            replace(self.file, before)
         self.over, self.lock = threading.Event(), threading.Lock()
-        self.bar = tqdm(total=len(args.tasks) * args.episodes, desc="episodes")
+        self.wanted = len(args.tasks) * args.episodes
+        there = Counter(task for task, _ in self.played)
+        missing = sum(max(0, args.episodes - there[task]) for task in args.tasks)
+        self.bar = tqdm(total=self.wanted, initial=self.wanted - missing, desc="episodes")
 
     def play(self) -> None:
         """Play all, until the server is gone. Raises SettingError for a page that fails, and what Ctrl-C raises; then
@@ -128,6 +138,7 @@ class Game:
 
     def _keep(self, one: dict[str, Any]) -> None:
         """At once, for whatever may end this process."""
+        one["settings"] = self.settings
         with self.lock, open(self.file, "a" if self.done else "w", encoding="utf-8") as file:
             file.write(line_of(one))
             self.done.append(one)
@@ -135,9 +146,12 @@ class Game:
 
     def _of_task(self, environment: Environment, task: str, folder: Path) -> Iterator[dict[str, Any]]:
         made, most = 0, SEEDS_TRIED * self.args.episodes
-        for seed in range(LIVE_SEED, LIVE_SEED + most):
+        for seed in range(PLAYED_FROM, PLAYED_FROM + most):
             if made == self.args.episodes or self.over.is_set():
                 return
+            if (task, seed) in self.played:
+                made += 1
+                continue
             try:
                 one = episode(environment, self.asker, task, seed, self.style, self.args.extra, folder)
             except Error as error:
@@ -149,10 +163,11 @@ class Game:
             raise SettingError(f"{task}: {made} of {most} seeds can be solved")
 
 
-def line_of(one: dict[str, Any]) -> str:
-    """An episode's line in episodes.jsonl: all but its screens."""
-    steps = [{name: step[name] for name in ("completion", "action", "cut")} for step in one["steps"]]
-    return json.dumps({**one, "steps": steps}) + "\n"
+def replace(file: Path, episodes: list[dict[str, Any]]) -> None:
+    """Write episodes.jsonl anew, whole or not at all."""
+    aside = file.with_name(f"{file.name}.tmp")
+    aside.write_text("".join(map(line_of, episodes)), encoding="utf-8")
+    aside.replace(file)
 
 
 def write(out: Path, episodes: list[dict[str, Any]], pages: str, about: dict[str, Any]) -> dict[str, Any]:
@@ -160,9 +175,7 @@ def write(out: Path, episodes: list[dict[str, Any]], pages: str, about: dict[str
     episodes = sorted(episodes, key=lambda one: (one["task"], one["seed"]))
     result = {**summary(episodes, pages_of(pages)), "about": about}
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
-    aside = out / f"{EPISODES}.tmp"
-    aside.write_text("".join(map(line_of, episodes)), encoding="utf-8")
-    aside.replace(out / EPISODES)
+    replace(out / EPISODES, episodes)
     shown = [name for name in GROUPS if name in result]
     write_page(
         out / "play.html", "play.html", name=out.name, pages=pages, result=result, groups=shown, episodes=episodes
@@ -199,12 +212,16 @@ def main(argv: list[str] | None = None) -> int:
     check_seen(style, args.model)
     chromium.check()
     writable_folder(args.out)
+    settings = kept.settings_of(args, style)
+    before = kept.read(args.out, settings)
+    if before:
+        print(f"{args.out}: {len(before)} episodes are there already, and stay", file=sys.stderr)
     with (
         server_of(args) as url,
         closing(Asker(Client(settings_of(args, url, style)))) as asker,
     ):
         print(told, file=sys.stderr)
-        game = Game(asker, args, style)
+        game = Game(asker, args, style, settings, before)
         try:
             try:
                 game.play()
@@ -229,13 +246,13 @@ def about_of(args: argparse.Namespace, url: str) -> dict[str, Any]:
 def tell(out: Path, result: dict[str, Any]) -> None:
     """Print the rates."""
     for name, value in [*((name, result[name]) for name in GROUPS if name in result), *result["by_task"].items()]:
-        print(f"{name:28} {value['success_rate']:.2f} [{value['low']:.2f}, {value['high']:.2f}] N={value['n']}")
+        rate = f"{value['success_rate']:.2f} [{value['low']:.2f}, {value['high']:.2f}]" if value["n"] else "none"
+        print(f"{name:28} {rate} N={value['n']}")
     print(out / "play.html")
 
 
 def _told(game: Game) -> str:
-    wanted = len(game.args.tasks) * game.args.episodes
-    return f"{len(game.done)} of {wanted} episodes were played, and are in {game.args.out}"
+    return f"{len(game.done)} of {game.wanted} episodes were played, and are in {game.args.out}"
 
 
 if __name__ == "__main__":

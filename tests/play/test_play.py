@@ -191,6 +191,36 @@ def test_ctrl_c_keeps_what_was_played(count, broken, tmp_path, monkeypatch, caps
         assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 1
 
 
+def test_what_was_played_stays_and_the_same_command_goes_on(broken, tmp_path, monkeypatch, capsys):
+    after(broken, monkeypatch, 4, lambda: os.kill(os.getpid(), signal.SIGINT))  # in the second episode
+    line = line_of(broken, tmp_path, "--episodes", "1")
+    assert play.main(line) == 130
+    (kept,) = (tmp_path / "episodes.jsonl").read_text().splitlines()
+    with (tmp_path / "episodes.jsonl").open("a") as file:
+        file.write('{"task": "click-b')  # as a kill leaves it
+    monkeypatch.undo()
+    capsys.readouterr()
+    for named, told in (
+        (["--extra", "3"], "extra"),
+        (["--temperature", "1"], "temperature"),
+        (["--name", "n"], "model"),
+    ):
+        assert play.main([*line, *named]) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said == f"play: {tmp_path} holds episodes with another {told}: choose another --out"
+    asked = len(broken.requests)
+    assert play.main(line) == 0
+    assert f"{tmp_path}: 1 episodes are there already, and stay" in capsys.readouterr().err
+    lines = (tmp_path / "episodes.jsonl").read_text().splitlines()
+    assert kept in lines
+    assert len(lines) == json.loads((tmp_path / "metrics.json").read_text())["all"]["n"] == 2
+    assert (tmp_path / "play.html").read_text().count("data:image/png") >= 8  # the screens of both
+    assert 0 < len(broken.requests) - asked <= 5
+    asked = len(broken.requests)
+    assert play.main(line) == 0
+    assert len(broken.requests) <= asked + 1  # all are there
+
+
 def test_ctrl_c_while_it_writes_keeps_the_episodes(broken, tmp_path, monkeypatch, capsys):
     write_text = play.Path.write_text
 
@@ -238,10 +268,12 @@ def test_bad_input_gets_one_line(line, message, capsys, tmp_path, monkeypatch):
     assert message in said
 
 
-def test_a_rate_of_no_episodes_is_a_dash(tmp_path):
+def test_a_rate_of_no_episodes_is_a_dash(tmp_path, capsys):
     one = {"task": "buttons", "seed": 1, "instruction": "press OK", "plan": [], "steps": [], "ended": "out of steps"}
     play.write(tmp_path, [one | {"unanswered": "timeout", "reward": None, "success": False}], "phone", {"model": "m"})
     page = (tmp_path / "play.html").read_text()
+    play.tell(tmp_path, json.loads((tmp_path / "metrics.json").read_text()))
+    assert capsys.readouterr().out.splitlines()[2].split() == ["held-out", "types", "none", "N=0"]
     assert page.count('<td>–</td><td>–</td><td class="n">0</td>') == 3
     assert "0.00" not in page
 
