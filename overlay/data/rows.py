@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from overlay.action.action import ACTION_NAMES, LARGEST, from_record
+from overlay.action.action import ACTION_NAMES, BOX_TYPES, LARGEST, from_record
 from overlay.action.completion import load_json, split
 from overlay.action.reserved import MARK, RESERVED
 
@@ -99,16 +99,31 @@ def _gold(text: str) -> str:
     return json.dumps({**record, "action_type": action.type, "action_parameter": parameter}, ensure_ascii=False)
 
 
-def also_of(row: dict) -> list[str]:
+def _check_action(what: str, text: str) -> None:
+    """RowError for text that is no action that a step can be: no type of ours, or one of a place without its four
+    coordinates."""
+    action = from_record(load_json(text))
+    if action is None or action.type not in ACTION_NAMES:
+        raise RowError(f"{what} is no action, as the row's own answer is: {text[:80]}")
+    if action.type in (*BOX_TYPES, "swipe") and len(action.coordinates or ()) != 4:
+        raise RowError(f"{what}: {action.type} {action.parameter!r} is not x1,y1,x2,y2")
+
+
+def also_of(row: dict, solution: str = "") -> list[str]:
     """Further right answers of a row (`also`), each an action's JSON or other text, as `solution` has the first. Raises
-    RowError."""
+    RowError, also for what is no action where the solution is one."""
     given = row.get("also")
     if given is None:
         return []
     if not isinstance(given, list) or not all(isinstance(each, (str, dict)) and each for each in given):
         raise RowError("'also' is no list of further right answers, each as the row's own: an action, or text")
     texts = (each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in given)
-    return [_gold(text.replace("<answer>", "").replace("</answer>", "").strip()) for text in texts]
+    found = [_gold(text.replace("<answer>", "").replace("</answer>", "").strip()) for text in texts]
+    own = from_record(load_json(solution))
+    if own is not None and own.type in ACTION_NAMES:
+        for number, text in enumerate(found):
+            _check_action(f"also[{number}]", text)
+    return found
 
 
 def annotations_of(row: dict) -> dict[str, Any]:
@@ -172,6 +187,7 @@ def parse_row(line: bytes | str, method: str = "default", history: int = 0) -> d
         for mark in RESERVED:
             if mark != MARK and mark in text:
                 raise RowError(f"{what} holds {mark}, which the chat template takes for its own")
+    solution = _gold(answer.replace("<answer>", "").replace("</answer>", "").strip())
     marks = problem.count(MARK)
     if marks == 0 and images:
         problem = MARK * len(images) + problem
@@ -182,8 +198,8 @@ def parse_row(line: bytes | str, method: str = "default", history: int = 0) -> d
         "image": [*(earlier[-history:] if history else ()), *images],
         "earlier": earlier,
         "problem": problem,
-        "solution": _gold(answer.replace("<answer>", "").replace("</answer>", "").strip()),
-        "also": also_of(row),
+        "solution": solution,
+        "also": also_of(row, solution),
         "accu_reward_method": _text(row, "accu_reward_method", method),
         **annotations_of(row),
         "group": _text(row, "group", ""),

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import re
 from functools import partial
 
 import pytest
@@ -13,6 +14,8 @@ from overlay.data.dataset import load_dataset
 from overlay.data.examples import as_examples, as_rows
 from overlay.errors import DataError
 from overlay.prompt.style import PromptStyle
+
+CLICK = '{"action_type": "click", "action_parameter": {"click": "1,2,3,4"}}'
 
 
 def row(value="<image>?", answer="4", image="a.png", **more):
@@ -48,11 +51,12 @@ def test_further_right_answers(tmp_path, load):
     """As objects or as text, in any spelling of an action; in the model's space as gold is."""
     Image.new("RGB", (500, 1000)).save(tmp_path / "a.png")
     click = {"action_type": "click", "action_parameter": {"click": "100,100,200,300"}}
-    also = [click, "```json\n" + json.dumps({"action_type": "BACK"}) + "\n```", "<answer>4</answer>"]
-    data = load(str(write(tmp_path / "d.jsonl", [row(answer=json.dumps(click), also=also), row(also=None), row()])))
+    also = [click, "```json\n" + json.dumps({"action_type": "BACK"}) + "\n```"]
+    rows = [row(answer=json.dumps(click), also=also), row(also=None), row(), row(also=["<answer>5</answer>"])]
+    data = load(str(write(tmp_path / "d.jsonl", rows)))
     back = {"action_type": "back", "action_parameter": {"back": ""}}
-    assert [json.loads(text) for text in data["also"][0]] == [click, back, 4]
-    assert data["also"][1:] == [[], []]
+    assert [json.loads(text) for text in data["also"][0]] == [click, back]
+    assert data["also"][1:] == [[], [], ["5"]]
     shown = as_rows(data, PromptStyle(space=Space("norm1000")))[0]
     assert parse_action(shown["also"][0]) == parse_action(shown["solution"])
     assert parse_action(shown["also"][0]).parameter == "200,100,400,300"
@@ -82,6 +86,10 @@ def test_several_files_with_folders_and_methods(tmp_path):
         (row(also="4"), "'also' is no list of further right answers"),
         (row(also=[4]), "'also' is no list of further right answers"),
         (row(also=[{}]), "'also' is no list of further right answers"),
+        (row(answer=CLICK, also=["no JSON"]), "also[0] is no action, as the row's own answer is: no JSON"),
+        (row(answer=CLICK, also=[json.loads(CLICK), {"action_type": "fly"}]), "also[1] is no action"),
+        (row(answer=CLICK, also=[{"action_type": "click"}]), "also[0]: click None is not x1,y1,x2,y2"),
+        (row(answer=CLICK, also=[{"action_type": "swipe", "action_parameter": {"swipe": "1,2"}}]), "not x1,y1,x2,y2"),
         (row(answer=None), "neither text nor a number"),
         ({"image": "a.png"}, "needs a human and a gpt turn"),
         (row(accu_reward_method="mpc"), "unknown reward method 'mpc'"),
@@ -89,7 +97,7 @@ def test_several_files_with_folders_and_methods(tmp_path):
 )
 def test_a_bad_row_names_file_and_line(line, message, tmp_path, load):
     file = write(tmp_path / "d.jsonl", [row(), row(), line, row()])
-    with pytest.raises(DataError, match=message) as error:
+    with pytest.raises(DataError, match=re.escape(message)) as error:
         load(str(file), methods=("default",))
     assert str(error.value).startswith(f"{file}:3: ")
     assert not [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"]  # nothing half built
