@@ -26,14 +26,19 @@ def curves_svg(runs: dict[str, list[tuple[int, float]]]) -> str:
     """Reward over steps, one thin line for each run and a thick one for their mean, as inline SVG."""
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
     for name, points in runs.items():
-        axes.plot(*zip(*points, strict=True), linewidth=1, alpha=0.6, label=name)
+        axes.plot(*zip(*points, strict=True), linewidth=1, alpha=0.6, label=name, marker=dot(points))
     steps = [step for step, _ in next(iter(runs.values()))]
     means = [sum(run[i][1] for run in runs.values()) / len(runs) for i in range(len(steps))]
-    axes.plot(steps, means, color="black", linewidth=2, label="mean")
+    axes.plot(steps, means, color="black", linewidth=2, label="mean", marker=dot(means))
     axes.set(xlabel="GRPO step", ylabel="mean gui_action reward (train)", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, ncols=4, loc="upper left", fontsize="small")
     return svg(figure)
+
+
+def dot(points: list) -> str:
+    """The marker of a curve: a dot where it is one point, of which a line shows nothing."""
+    return "o" if len(points) == 1 else ""
 
 
 def step_card(row: dict, solution: str, seen: Screen, size: tuple[float, float], before: str, after: str) -> dict:

@@ -8,7 +8,7 @@ from playwright.sync_api import sync_playwright
 from overlay.action.space import Space
 from overlay.data.dataset import load_dataset
 from overlay.demo.difference import difference
-from overlay.demo.report import SHOWN, choose, write_report
+from overlay.demo.report import SHOWN, choose, curves_svg, write_report
 from overlay.demo.score import Scored, Scorer, figures
 from overlay.evaluate import baselines
 from overlay.metrics.flags import gold_action
@@ -98,3 +98,12 @@ def test_difference_needs_two_standard_errors():
     assert not difference([0.3, -0.1, 0.0]).rose
     assert not difference([-0.1, -0.1]).rose
     assert difference([0.1]).standard_error is None
+
+
+def test_a_curve_of_one_step_is_a_dot(monkeypatch):
+    one, longer = {"seed 0": [(1, 0.5)]}, {"seed 0": [(1, 0.5), (2, 0.6)]}
+    seen = curves_svg(one).count("<use ")
+    usual = curves_svg(longer).count("<use ")
+    monkeypatch.setattr("overlay.demo.report.dot", lambda points: "")
+    assert seen > curves_svg(one).count("<use ")
+    assert usual == curves_svg(longer).count("<use ")

@@ -44,6 +44,26 @@ def run(demo_rows, tmp_path):
 
 @needs_chromium
 @pytest.mark.integration
+def test_a_page_without_gold_says_nothing_of_it(tmp_path):
+    """As --episodes live leaves it: the page judges, and no answer was recorded."""
+    log = RolloutFile(str(tmp_path / "run"), 0, 10)
+    log.write([
+        {"step": 1, "mode": "train", "source": "phone/buttons-1/ab", "image_path": [], "problem": "", "solution": "",
+         "completion": "?", "rewards": {"page_reward": 0.0}, "advantage": 0.0} for _ in range(2)
+    ])  # fmt: skip
+    rollouts.write_rollouts(tmp_path / "run", tmp_path / "page.html", 300)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+        page = browser.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        card = page.locator("article").inner_text()
+        assert "step 1 · train · 2 answers · ab" in card
+        assert "gold" not in card
+        browser.close()
+
+
+@needs_chromium
+@pytest.mark.integration
 def test_filter_sort_and_look(run, tmp_path):
     out = run / "rollouts.html"
     assert rollouts.write_rollouts(run, out, 300) == 24
@@ -151,5 +171,7 @@ def test_verdicts_and_arrowheads():
     assert group["shapes"][0]["d"] == "M100 200 L100 100 M112 122 L100 100 L88 122"
     told = [(answer["right"], answer["told"]) for answer in group["answers"]]
     assert told == [(True, "swipe 50,180,50,80"), (False, "")]
+    (live,) = groups([{**record, "solution": ""}])
+    assert (live["told"], live["shapes"]) == ("", [])
     (other,) = groups([{**record, "solution": "no action"}])
     assert (other["answers"][0]["right"], other["type"]) == (None, "other")
