@@ -1,0 +1,3 @@
+from overlay.interrupts import quiet
+
+quiet()

@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from functools import wraps
 from typing import Any, NoReturn
 
+from overlay import interrupts
+
 Main = Callable[..., int]  # argv: list[str] | None = None
 ENDED = "OVERLAY_ENDED"  # variable: the launcher's file for "STATUS reason" of an end that must not be repeated
 LONGEST = 2000  # characters of a line
@@ -140,11 +142,12 @@ def command(program: str, *more: type[Exception]) -> Callable[[Main], Main]:
         @wraps(main)
         def guarded(argv: list[str] | None = None) -> int:
             try:
-                return main(argv)
+                with interrupts.raised():
+                    return main(argv)
             except UserError as error:
                 return _refuse(program, error)
             except KeyboardInterrupt:
-                return _tell(program, "stopped", 130)
+                return _tell(program, "stopped", interrupts.STOPPED) if interrupts.speaks() else interrupts.STOPPED
             except more as error:
                 return _tell(program, error, 2)
             except OSError as error:

@@ -87,7 +87,7 @@ def test_play_keeps_what_was_played(played, tmp_path):
             while not server.requests or (lines.read_bytes().count(b"\n") if lines.exists() else 0) < played:
                 time.sleep(0.02)
 
-        line = ["overlay.live.play", "--url", server.url, "--name", "m", "--tasks", "click-test", "--episodes", "20"]
+        line = ["overlay.play.run", "--url", server.url, "--name", "m", "--tasks", "click-test", "--episodes", "20"]
         status, told = interrupted([*line, "--out", tmp_path / "out"], ready)
     assert status == 130
     assert told.startswith("play: stopped; ")

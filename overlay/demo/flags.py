@@ -13,8 +13,11 @@ UPSTREAM = ROOT / "VLM-R1" / "src" / "open-r1-multimodal"
 PIXELS = WIDTH * HEIGHT
 GRPO = {
     "trl": ["-m", "overlay.backends.trl.train", "--reward_weights", "1", "0.25", "--max_prompt_length", "400"],
-    "vlm-r1": [str(UPSTREAM / "src/open_r1/grpo_jsonl.py"), "--dataset_name", "none", "--torch_dtype", "float32"],
-}
+    "vlm-r1": [
+        "-m", "overlay.program", str(UPSTREAM / "src/open_r1/grpo_jsonl.py"), "--dataset_name", "none",
+        "--torch_dtype", "float32",
+    ],
+}  # fmt: skip
 SFT = ("-m", "overlay.backends.sft.train")
 # glibc gives every freed tensor back to the kernel and faults it in again; keeping it saves a fifth of a step here.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}

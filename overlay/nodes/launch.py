@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from overlay.errors import ENDED, FINAL, RunStopped, SettingError, command
+from overlay.interrupts import STOPPED
 from overlay.training import stopped
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -71,6 +72,8 @@ def main(argv: list[str] | None = None) -> int:
         status = run(line, ended)
         told = ended.read_text(encoding="utf-8").strip() if ended.is_file() else ""
     status, reason = status_of(status, told, stopped.earlier(output))
+    if status == STOPPED:
+        print("launch: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
     if reason:
         print(f"launch: {reason} (status {status}: start again when that is mended)", file=sys.stderr)
     return for_platform(status)

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
@@ -33,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
             for rank, failure in sorted(error.failures.items()):
                 print(f"torchrun: rank {rank} ended with status {failure.exitcode}", file=sys.stderr)
         return 1
+    except SignalException as error:  # its workers are ended
+        return 128 + error.sigval
     return 0
 
 

@@ -21,7 +21,10 @@ def settings_of(args: argparse.Namespace, style: PromptStyle) -> dict[str, Any]:
     return {
         "model": args.name or str(args.model or ""), "weights": weights_digest(folder) if folder else None,
         "pages": args.pages, "extra": args.extra,
-        "prompt": combined([style.template, style.question_template, style.thinking, style.images_first]),
+        "prompt": combined([
+            style.template, style.question_template, style.thinking, style.images_first, style.answer_format,
+            style.history_screens,
+        ]),
         **chosen_of(args, style),
     }  # fmt: skip
 

@@ -112,7 +112,20 @@ def vllm_command(model: Path, host: str, port: int, gpus: int, images: int | Non
 def transformers_command(model: Path, host: str, port: int) -> list[str]:
     """`transformers serve` with the folder's own processor."""
     program = str(Path(sys.executable).with_name("transformers"))
-    return [program, "serve", str(model), "--host", host, "--port", str(port), "--log-level", "warning"]
+    return [
+        sys.executable,
+        "-m",
+        "overlay.program",
+        program,
+        "serve",
+        str(model),
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
 
 
 def gpus() -> int:
@@ -193,9 +206,10 @@ def main(argv: list[str] | None = None) -> int:
     at_least(args, port=1, images=1)
     check(args.model, args.host, args.port)
     line = command_line(args.model, args.host, args.port, args.backend, args.images)
-    if not Path(line[0]).is_file():
-        raise ServerFailed(f"{line[0]}: no such program: make vllm, then make serve VENV=.venv-vllm")
-    print(f"serving {args.model} at http://{args.host}:{args.port}/v1 with {line[0]}", file=sys.stderr, flush=True)
+    program = next(part for part in line if Path(part).name in ("vllm", "transformers"))
+    if not Path(program).is_file():
+        raise ServerFailed(f"{program}: no such program: make vllm, then make serve VENV=.venv-vllm")
+    print(f"serving {args.model} at http://{args.host}:{args.port}/v1 with {program}", file=sys.stderr, flush=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB; on a CPU vLLM would take nearly all memory
     # /v1/models of `transformers serve` looks into the hub's cache and fails where there is none.
