@@ -79,7 +79,7 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
         tally.images[len(row["image"])] += 1
         tally.earlier[len(row["earlier"])] += 1
         for path in row["earlier"]:
-            if problem := check_image(images / path, decode)[1]:
+            if problem := check_image(images / path, decode=False)[1]:  # its own row decodes it
                 tally.problems.append((number, f"{path}: {problem}"))
         size = None
         for path in row["image"]:

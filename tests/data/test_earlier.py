@@ -12,6 +12,7 @@ from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.earlier import earlier_screens
 from overlay.data.examples import as_examples
+from overlay.data.images import check_image
 from overlay.data.lengths import prompt_lengths
 from overlay.errors import DataError
 from overlay.evaluate.rows import rows_of, step_digest
@@ -120,11 +121,16 @@ def test_a_file_that_does_not_say_them_is_refused(rows, tree, tmp_path):
     assert len(read(plain, tree, 0)) == LAST
 
 
-def test_data_check_reads_them(rows, tree, capsys):
+def test_data_check_reads_them(rows, tree, capsys, monkeypatch):
     assert check.main([str(rows), "--images", str(tree), "--workers", "1"]) == 0
     said = capsys.readouterr().out
     assert "earlier screens per row:\n          3  0" in said
     assert "keys that are not read" not in said
+    decoded = []
+    monkeypatch.setattr(check, "check_image", lambda path, decode: decoded.append(decode) or check_image(path, decode))
+    assert check.main([str(rows), "--images", str(tree), "--workers", "1"]) == 0
+    images = sum(len(json.loads(line)["image"]) for line in rows.open())
+    assert decoded.count(True) == images < len(decoded)  # a screen is decoded with its own row
     (tree / "7" / "1.png").unlink()
     assert check.main([str(rows), "--images", str(tree), "--workers", "1"]) == 1
     assert "rows.jsonl:12: 7/1.png" not in capsys.readouterr().err
