@@ -42,6 +42,11 @@ class TrainArguments(TrainerOptions, GRPOConfig):
         self.check()
         one_of("loss_type", self.loss_type, LOSSES)
         one_of("importance_sampling_level", self.importance_sampling_level, ("token", "sequence"))
+        if self.log_completions and (self.episodes != "no" or self.least_blame < 1 or self.dynamic_sampling):
+            raise SettingError(
+                "--log_completions: its table has the advantages from before --episodes, --least_blame and "
+                "--dynamic_sampling change them: leave it out, make rollouts RUN= shows those that are trained with"
+            )
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         per_step = self.per_device_train_batch_size * processes
         accumulated = self.steps_per_generation or self.gradient_accumulation_steps
