@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from benchmarks.learning.judged import sampled_areas
 from overlay.training import log_file
 
-# What a run's log has of it, the first one that it has: (name, what it is called).
+# What a run's log has of its reward, the best first: (name, what it is called).
 CURVES = (
     ("episodes/success", "episodes that succeed, sampled"), ("rewards/accuracy_reward/mean", "accuracy reward, sampled")
 )  # fmt: skip
@@ -27,16 +27,23 @@ def smoothed(values: dict[int, float]) -> tuple[list[int], list[float]]:
     ]
 
 
-def curves(folder: str, sizes: bool) -> dict[str, dict[int, float]]:
-    """What is drawn of a run's training: its title → values by step; nothing for a run without rewards."""
-    entries, found = log_file.read(Path(folder)), {}
+def curves(results: dict[str, list[dict[str, Any]]], sizes: bool) -> dict[str, dict[str, dict[int, float]]]:
+    """What is drawn of the runs' training: its title → values by step of each run's folder. One reward for all runs
+    that have any."""
+    logs = {one["folder"]: log_file.read(Path(one["folder"])) for seeds in results.values() for one in seeds}
+    found = {}
     for name, what in CURVES:
-        values = {entry["step"]: entry[name] for entry in entries if name in entry}
-        if values and not found:
-            found[what] = values
-    if found and sizes:
-        found["boxes' area / gold's, sampled"] = sampled_areas(Path(folder))
-    return found
+        found[what] = {
+            folder: values
+            for folder, entries in logs.items()
+            if (values := {entry["step"]: entry[name] for entry in entries if name in entry})
+        }
+    rewarded = {folder for by_folder in found.values() for folder in by_folder}
+    common = next((what for what in found if set(found[what]) == rewarded), CURVES[-1][1])
+    shown = {common: found[common]}
+    if sizes:
+        shown["boxes' area / gold's, sampled"] = {folder: sampled_areas(Path(folder)) for folder in found[common]}
+    return shown
 
 
 def draw(
@@ -44,7 +51,7 @@ def draw(
 ) -> None:
     """Curves at the left, one line for each seed; then a panel for each figure, a dot for each seed, a line for the
     start."""
-    left = 1 + sizes
+    left, trained = 1 + sizes, curves(results, sizes)
     figure, panels = plt.subplots(
         1, left + len(before), figsize=(4.2 * left + 1.9 * len(before), 3.4), layout="constrained",
         width_ratios=[2.2] * left + [1] * len(before),
@@ -52,8 +59,10 @@ def draw(
     colours = {recipe: f"C{number}" for number, recipe in enumerate(results)}
     for recipe, seeds in results.items():
         for number, one in enumerate(seeds):
-            for panel, (what, values) in zip(panels, curves(one["folder"], sizes).items(), strict=False):
-                panel.plot(*smoothed(values), color=colours[recipe], label=None if number else recipe)
+            for panel, (what, runs) in zip(panels, trained.items(), strict=False):
+                if one["folder"] in runs:
+                    line = smoothed(runs[one["folder"]])
+                    panel.plot(*line, color=colours[recipe], label=None if number else recipe)
                 panel.set(xlabel="GRPO step", title=what)
     panels[0].legend(frameon=False, fontsize="small")
     for panel, (what, value) in zip(panels[left:], before.items(), strict=True):
