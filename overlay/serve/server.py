@@ -141,7 +141,7 @@ def command_line(model: Path, host: str, port: int, backend: str = "auto", image
         backend = "vllm" if importlib.util.find_spec("vllm") else "transformers"
     if backend == "vllm":
         return vllm_command(model, host, port, gpus(), images)
-    if images != IMAGES:
+    if images is not None:
         raise SettingError(f"--images {images}: needs vLLM; transformers serve takes any number")
     return transformers_command(model, host, port)
 

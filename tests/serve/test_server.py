@@ -157,3 +157,11 @@ def test_a_broken_file_of_a_model_is_named(broken, content, tmp_path, capsys):
     assert ask.main([*line, "--images", str(tmp_path), "--out", str(tmp_path / "a.png")]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"infer: {tmp_path / broken}: no")
+
+
+def test_without_vllm_the_number_of_images_is_not_asked_for(tiny_model_dir):
+    line = server.command_line(tiny_model_dir, "127.0.0.1", 8000, "transformers")
+    assert "serve" in line
+    for images in (2, 3):
+        with pytest.raises(SettingError, match=f"--images {images}: needs vLLM"):
+            server.command_line(tiny_model_dir, "127.0.0.1", 8000, "transformers", images)
