@@ -69,8 +69,7 @@ class Fleet:
         found: dict[int, Seen | Lost] = {}
         for place, sent in self.sent.items():
             answers = self._received(place, len(sent), self.deadline)
-            if _are_resets(sent) and HUNG not in answers and all(isinstance(answer, Lost) for answer in answers):
-                self._end(place)  # it died between two episodes: nothing is lost by that
+            if _are_resets(sent) and ENDED in answers:  # it died between two episodes: nothing is lost by that
                 self._send(place, sent)
                 answers = self._received(place, len(sent), time.monotonic() + DEADLINE)
             found.update(zip((number for number, *_ in sent), answers, strict=True))

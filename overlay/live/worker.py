@@ -3,7 +3,8 @@
     python -m overlay.live.worker FD phone          FD: a connection of multiprocessing that it inherits
 
 A message is a list of commands, (slot, method, arguments), and is answered by a list of `Seen` or, where the page
-failed, `Lost`. A page that failed is opened anew at its next reset; a browser that is gone ends the process.
+failed, `Lost`. A page that failed is opened anew at its next reset; a browser that is gone ends the process, without an
+answer where it was gone before.
 """
 
 import sys
@@ -11,7 +12,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Error
 
 from overlay.action.action import Action
 from overlay.live.chromium import open_browser
@@ -68,10 +69,21 @@ def main(descriptor: int, kind: str) -> None:
             except EOFError:
                 return
             seen = [worker.do(*command) for command in commands]
+            if all(isinstance(one, Lost) for one in seen) and not _answers(browser):
+                return
             try:
                 connection.send(seen)
             except OSError:  # nobody waits any more
                 return
+
+
+def _answers(browser: Browser) -> bool:
+    """Whether the browser is there; that it is gone may be told late."""
+    try:
+        browser.new_context().close()
+    except Error:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -71,6 +71,16 @@ def test_pages_are_apart_and_a_dead_browser_costs_its_own():
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+def test_a_browser_that_died_between_two_episodes_is_replaced():
+    reset = ("reset", ("buttons", 1))
+    with closing(Fleet("phone", 1)) as fleet:
+        before = fleet.do({0: reset, 1: reset})
+        for pid in browsers(fleet.processes[0].pid):
+            os.kill(pid, signal.SIGKILL)
+        after = fleet.do({0: reset, 1: reset})
+        assert [after[n].screen == before[n].screen for n in (0, 1)] == [True, True]
+
+
 def test_what_hangs_is_ended(monkeypatch):
     monkeypatch.setattr("overlay.live.fleet.DEADLINE", 0.5)
     with closing(Fleet("phone", 1)) as fleet:

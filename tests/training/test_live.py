@@ -198,6 +198,23 @@ def test_rollouts_of_an_episode_begin_alike(tmp_path, monkeypatch):
 
 @pytest.mark.integration
 @needs_chromium
+def test_an_episode_that_cannot_begin_costs_no_other(tmp_path, monkeypatch):
+    """Its tries go to a browser where another episode's pages are open, and stay so."""
+    monkeypatch.setenv(ASKED, str(tmp_path / "asked"))
+    rows = Dataset.from_dict({"task": ["countdown"] * 2, "seed": [7, 2], "source": ["a", "b"]})
+    with closing(Fleet("tests.live.flaky_pages", 1)) as fleet:
+        pages = LivePages(rows, PromptStyle(load_template("en"), "en"), 2, fleet, tmp_path / "screens")
+        rollouts = pages.begin([dict(rows[number]) for number in (0, 1) for _ in range(4)], 2)
+        assert [one.lost for one in rollouts] == ["RuntimeError: the page is blank"] * 2 + [""] * 2
+        for one in rollouts[2:]:
+            one.due()
+            one.take(answer("click", "80,80,90,90", "right"))
+        pages.advance()
+        assert [one.lost for one in rollouts[2:]] == ["", ""]
+
+
+@pytest.mark.integration
+@needs_chromium
 def test_pages_of_the_next_batch_begin_while_the_model_is_trained(tmp_path, monkeypatch):
     """What was foreseen is not reset again; where another batch comes, its own pages begin."""
     monkeypatch.setenv(ASKED, str(tmp_path / "asked"))
