@@ -145,9 +145,10 @@ def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | No
     from overlay.data.lengths import prompt_lengths
     from overlay.model.processor import check_grids, load_processor
 
-    rows, made = load_dataset(str(file), str(images)), load_processor(processor, max_pixels=max_pixels)
+    made = load_processor(processor, max_pixels=max_pixels)
     check_grids(processor, made)
-    return prompt_lengths(rows, style_of_training(processor, made), made)
+    style = style_of_training(processor, made)
+    return prompt_lengths(load_dataset(str(file), str(images), history=style.history_screens), style, made)
 
 
 def style_of_training(model: str, processor: Any) -> Any:
@@ -157,7 +158,7 @@ def style_of_training(model: str, processor: Any) -> Any:
     size = processor.image_processor.size
     flags = Namespace(
         coordinate_space="auto", min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"], task_type="gui",
-        prompt_template="zh",
+        prompt_template=None,
     )  # fmt: skip
     return style_of_run(flags, model, says=False)
 

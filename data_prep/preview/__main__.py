@@ -52,7 +52,7 @@ def shown_as(args: Namespace) -> Shown:
         history_screens=args.history_screens,
     )  # fmt: skip
     style = style_of_run(flags, args.processor)
-    processor: Any = training_processor(args.processor, LEAST_PIXELS, args.max_pixels)
+    processor: Any = training_processor(args.processor, flags.min_pixels, flags.max_pixels)
 
     def written(messages: list[dict[str, Any]], tokens: list[int]) -> str:
         text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

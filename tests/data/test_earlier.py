@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import shutil
 
 import pytest
 from PIL import Image
 
 from data_prep import check
 from data_prep.convert import convert
+from overlay.action.space import Space
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
 from overlay.data.earlier import earlier_screens
@@ -109,6 +111,24 @@ def test_lengths_and_the_budget_count_them(rows, tree, tiny_model_dir):
     kept = fit(data, style, processor, max(lengths) - 1, "filter")
     assert len(kept) == sum(length < max(lengths) for length in lengths)
     assert len(fit(data, style, processor, max(lengths), "fail")) == len(data)
+
+
+def test_data_check_counts_as_a_model_was_trained(rows, tree, tiny_model_dir, tmp_path):
+    """With its earlier screens, and in its words where rows bring none."""
+    bare = tmp_path / "bare.jsonl"
+    with open(bare, "w") as file:
+        for row in map(json.loads, rows.open()):
+            text = row["conversations"][0]["value"]
+            row["conversations"][0]["value"] = text[text.index('{"task_content"') :]
+            file.write(json.dumps(row) + "\n")
+    model = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    processor = load_processor(str(model))
+    size = processor.image_processor.size
+    space = Space("resized", size["shortest_edge"], size["longest_edge"], 28)
+    style = PromptStyle("Mine: ", "en", space=space, history_screens=3, thinking=False)
+    write_style(style, model)
+    wanted = prompt_lengths(read(bare, tree, 3), style, processor)
+    assert check.token_lengths(bare, tree, str(model), None) == wanted
 
 
 def test_a_file_that_does_not_say_them_is_refused(rows, tree, tmp_path):
