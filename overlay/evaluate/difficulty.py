@@ -21,7 +21,7 @@ from matplotlib import pyplot as plt
 
 from overlay.action.action import parse_action
 from overlay.checks import at_least
-from overlay.errors import Arguments, DataError, Stopped, Unanswered, command
+from overlay.errors import Arguments, DataError, SettingError, Stopped, Unanswered, command
 from overlay.evaluate.answers import Answers, ask_all
 from overlay.evaluate.asking import answers_of, asked_style, check_several, rows_flags
 from overlay.evaluate.columns import add_columns, written_to
@@ -38,6 +38,7 @@ from overlay.serve.server import server_of
 from overlay.serve.style import of_rows
 
 FACTS, PAGE = "difficulty.json", "difficulty.html"
+SURE = 20  # rows whose samples are all alike before a server is said not to sample
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,21 @@ def judged(rows: list[dict[str, Any]], answers: Answers, count: int, rule: str) 
         if right := [verdict for verdict in verdicts if verdict is not None]:
             found.append(Sampled(row, right))
     return found
+
+
+def check_sampled(rows: list[dict[str, Any]], answers: Answers, count: int, temperature: float) -> None:
+    """SettingError where many rows have several samples, and each row's are all the same: that is no sampling."""
+    found = []
+    for row in rows:
+        kept = [answers.by_content.get(each["content"]) for each in samples_of([row], count)]
+        texts = [record["completion"] for record in kept if record]
+        found += [len(set(texts))] if len(texts) > 1 else []
+    if len(found) >= SURE and max(found) == 1:
+        raise SettingError(
+            f"all samples of each of {len(found):,} rows are the same at --temperature {temperature:g}: the server "
+            "does not sample (transformers serve by itself only does where the model's generation_config.json has "
+            "do_sample true: make serve), or the model has but one answer to each; no difficulty is written"
+        )
 
 
 def table(sampled: list[Sampled]) -> list[dict[str, Any]]:
@@ -144,6 +160,8 @@ async def sample(args: argparse.Namespace, url: str, style: PromptStyle, asked: 
         raise Stopped(f"stopped with {len(every) - left:,} of {len(every):,} samples: start again to ask the rest")
     if not sampled:
         raise Unanswered(f"no row has an answer; the first: {failures[0]}")
+    if args.temperature > 0:
+        check_sampled(asked.rows, answers, args.samples, args.temperature)
     about = {"model": client.model, "weights": answers.weights, "date": now(), "temperature": args.temperature}
     finish(args, sampled, about)
     if left:

@@ -111,21 +111,8 @@ def vllm_command(model: Path, host: str, port: int, gpus: int, images: int | Non
 
 def transformers_command(model: Path, host: str, port: int) -> list[str]:
     """`transformers serve` with the folder's own processor."""
-    program = str(Path(sys.executable).with_name("transformers"))
-    return [
-        sys.executable,
-        "-m",
-        "overlay.program",
-        program,
-        "serve",
-        str(model),
-        "--host",
-        host,
-        "--port",
-        str(port),
-        "--log-level",
-        "warning",
-    ]
+    serve = [sys.executable, "-m", "overlay.serve.transformers_serve", "serve"]
+    return [*serve, str(model), "--host", host, "--port", str(port), "--log-level", "warning"]
 
 
 def gpus() -> int:
@@ -206,8 +193,8 @@ def main(argv: list[str] | None = None) -> int:
     at_least(args, port=1, images=1)
     check(args.model, args.host, args.port)
     line = command_line(args.model, args.host, args.port, args.backend, args.images)
-    program = next(part for part in line if Path(part).name in ("vllm", "transformers"))
-    if not Path(program).is_file():
+    program = next((part for part in line if Path(part).name == "vllm"), "transformers serve")
+    if " " not in program and not Path(program).is_file():
         raise ServerFailed(f"{program}: no such program: make vllm, then make serve VENV=.venv-vllm")
     print(f"serving {args.model} at http://{args.host}:{args.port}/v1 with {program}", file=sys.stderr, flush=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -42,6 +42,20 @@ def shares(tmp_path):
     return [json.loads(text).get("difficulty") for text in (tmp_path / "out" / "rows.jsonl").open()]
 
 
+def test_a_server_that_does_not_sample_gives_no_difficulty(line, tmp_path, monkeypatch, capsys):
+    """Each task's answers are the same where all of its samples are right or all wrong; with task 2 they differ."""
+    monkeypatch.setattr(difficulty, "SURE", 4)
+    assert difficulty.main(line("--samples", "1")) == 0  # nothing to compare
+    assert difficulty.main(line("--samples", "4")) == 0
+    lines = [text for text in (tmp_path / "rows.jsonl").open() if json.loads(text)["image"][0][0] != "2"]
+    (tmp_path / "rows.jsonl").write_text("".join(lines))
+    (tmp_path / "out" / "rows.jsonl").unlink()
+    assert difficulty.main(line("--samples", "4")) == 2
+    assert "all samples of each of 4 rows are the same at --temperature 1: the" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "rows.jsonl").exists()
+    assert difficulty.main(line("--samples", "4", "--temperature", "0")) == 2  # other settings than those answers'
+
+
 def test_the_column_is_the_share_of_right_samples(line, server, tmp_path, capsys):
     assert difficulty.main(line()) == 0
     assert shares(tmp_path) == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]

@@ -1,5 +1,5 @@
-"""Pages that do not always begin: seed 3 never, nor seed 7 in all that stands for it, and seed 5 not in the first process that is asked for it. They write
-down which seeds they were asked for."""
+"""Pages that do not always begin: seed 3 never, nor seed 7 in all that stands for it, and seed 5 not in the first
+process that is asked for it. They write down which seeds they were asked for."""
 
 import os
 from pathlib import Path
