@@ -143,12 +143,14 @@ def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | No
     coordinates that its training has by default. Loads transformers. SettingError for a model that is not trained."""
     from overlay.data.dataset import load_dataset
     from overlay.data.lengths import prompt_lengths
+    from overlay.data.templates import style_of_rows
     from overlay.model.processor import check_grids, load_processor
 
     made = load_processor(processor, max_pixels=max_pixels)
     check_grids(processor, made)
     style = style_of_training(processor, made)
-    return prompt_lengths(load_dataset(str(file), str(images), history=style.history_screens), style, made)
+    rows = load_dataset(str(file), str(images), history=style.history_screens)
+    return prompt_lengths(rows, style_of_rows(style, rows), made)
 
 
 def style_of_training(model: str, processor: Any) -> Any:

@@ -11,6 +11,7 @@ are counted as `make data-check` does; the status is then 1, and the page is the
 import os
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from overlay.action.space import LEAST_PIXELS, Space
 from overlay.checks import at_least, writable_file
 from overlay.data.dataset import load_dataset, split_paths
 from overlay.data.lengths import prompt_lengths
+from overlay.data.templates import style_of_rows
 from overlay.errors import Arguments, DataError, SettingError, command
 from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
@@ -94,6 +96,7 @@ def write(args: Namespace, files: list[DataFile], shown: Shown) -> int:
     lengths = None
     if shown.processor and not broken:
         sets = [load_dataset(str(each.path), str(each.folder), history=shown.style.history_screens) for each in files]
+        shown = replace(shown, style=style_of_rows(shown.style, sets[0]))
         measured = [prompt_lengths(rows, shown.style, shown.processor) for rows in sets]
         lengths = dict(zip(names, measured, strict=True))
     count = -(-args.rows // len(files))

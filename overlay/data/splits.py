@@ -5,7 +5,7 @@ The held-out rows are those of files of their own (`--eval_data_file_paths`) or 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets import Dataset
@@ -130,6 +130,8 @@ def prepare(
         name: load_dataset(*paths, args.arrow_cache_dir, methods, named[name], style.history_screens)
         for name, paths in files.items()
     }
+    own = style_of_rows(style, rows["train"])
+    style = own if style.template is not None else replace(own, template=None)  # in their language, what notes it adds
     for part in rows.values():
         check_golds(part, style.answer_format)
     used = frozenset(name for part in rows.values() for name in part.unique("accu_reward_method")) if methods else ()
@@ -156,5 +158,4 @@ def prepare(
     if held_out and "held_out" in rows:
         places = places_of(rows["held_out"], held_out[0], held_out[1] or args.image_folders)
     views = {name: as_rows(part, style, answer_tags) for name, part in rows.items()}
-    own = style_of_rows(style, rows["train"])
     return Splits(views["train"], views.get("held_out"), frozenset(used), own, places, order)

@@ -11,6 +11,7 @@ from overlay.data.dataset import load_dataset
 from overlay.data.difficulty import within
 from overlay.data.lengths import prompt_lengths
 from overlay.data.splits import check_enough, prompts_of_a_step
+from overlay.data.templates import style_of_rows
 from overlay.errors import DataError, SettingError
 from overlay.model.cost import Cluster, Step, checkpoint_bytes, memory, step_seconds
 from overlay.model.processor import training_processor
@@ -110,7 +111,7 @@ def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
         return len(_rows(flags, args.history_screens or 0)), None, f"the budget, for {error}"
     rows = _rows(flags, style.history_screens)
     some = rows.select(range(0, len(rows), -(-len(rows) // MEASURED)))
-    return len(rows), prompt_lengths(some, style, processor), f"{len(some)} rows"
+    return len(rows), prompt_lengths(some, style_of_rows(style, some), processor), f"{len(some)} rows"
 
 
 def read(line: list[str], nodes: int, processes: int) -> Run:

@@ -32,4 +32,4 @@ def episodes_or_rows(
         return splits, None
     from overlay.training.semi_online import recordings
 
-    return splits, recordings(options, data, training, splits.train, style)
+    return splits, recordings(options, data, training, splits.train, splits.style)
