@@ -49,7 +49,7 @@ def test_check_gives_prompt_lengths(data, task_tree, tiny_model_dir, capsys):
         (lambda row: row["conversations"][1].update(value='{"action_type": "tap"}'), "unknown action type 'tap'"),
         (lambda row: row["conversations"][0].update(value=[]), "neither text nor a number"),
         (lambda row: row.update(also="back"), "'also' is no list of further right answers"),
-        (lambda row: row.update(also=[{"action_type": "tap"}]), "also[0]: unknown action type 'tap'"),
+        (lambda row: row.update(also=[{"action_type": "tap"}]), "also[0] is no action, as the row's own answer is"),
         (
             lambda row: row.update(
                 also=[
