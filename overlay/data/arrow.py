@@ -12,6 +12,7 @@ from tqdm import tqdm
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import RowError, parse_row
 from overlay.errors import DataError
+from overlay.prompt.template import step_input
 
 SHARD = 32 << 20  # bytes of JSONL in one shard
 BATCH = 2048  # rows; opening a file touches every batch, so few large ones
@@ -91,11 +92,17 @@ def _rows(source: Source, part: Range) -> Iterator[dict]:
             yield row
 
 
-def _write_shard(work: tuple[Source, Range, Path]) -> tuple[int, int]:
-    """Write one range as an Arrow stream; returns its number of rows, and of those with earlier screens. Raises
-    DataError with file and line."""
+def _is_first(row: dict) -> bool:
+    """Whether nothing comes before the screens that a row shows itself: its history is no longer than that."""
+    said = step_input(row["problem"])[1].get("history_path_all")
+    return isinstance(said, list) and len(said) < max(1, len(row["image"]))
+
+
+def _write_shard(work: tuple[Source, Range, Path]) -> tuple[int, int, int]:
+    """Write one range as an Arrow stream; returns its number of rows, of those with earlier screens, and of those that
+    lack some. Raises DataError with file and line."""
     source, part, path = work
-    count = told = 0
+    count = told = lacking = 0
     with open(path, "wb", buffering=4 << 20) as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
         batch: list[dict] = []
 
@@ -108,11 +115,12 @@ def _write_shard(work: tuple[Source, Range, Path]) -> tuple[int, int]:
             batch.append(row)
             count += 1
             told += bool(row["earlier"])
+            lacking += bool(source.history and not row["earlier"] and not _is_first(row))
             if len(batch) == BATCH:
                 flush()
         if batch:
             flush()
-    return count, told
+    return count, told, lacking
 
 
 def build(source: Source, folder: Path) -> None:
@@ -122,14 +130,14 @@ def build(source: Source, folder: Path) -> None:
     try:
         work = [(source, part, aside / f"{i:05d}.arrow") for i, part in enumerate(split_ranges(source.file))]
         workers = min(len(work), len(os.sched_getaffinity(0)))
-        rows = told = 0
+        rows = told = missing = 0
         with tqdm(total=len(work), unit="shard", desc=source.file.name, delay=2) as progress:
-            for count, earlier in ordered_map(_write_shard, work, workers):
-                rows, told = rows + count, told + earlier
+            for count, earlier, lacking in ordered_map(_write_shard, work, workers):
+                rows, told, missing = rows + count, told + earlier, missing + lacking
                 progress.update()
         if not rows:
             raise DataError(f"{source.file}: no rows")
-        if source.history and not told:
+        if missing and not told:
             raise DataError(
                 f"{source.file}: no row says its 'earlier' screens, which --history_screens {source.history} shows: "
                 "make data writes them, from the task folders"

@@ -135,10 +135,16 @@ def test_a_file_that_does_not_say_them_is_refused(rows, tree, tmp_path):
     plain = tmp_path / "plain.jsonl"
     with open(plain, "w") as file:
         for row in map(json.loads, rows.open()):
-            file.write(json.dumps({name: row[name] for name in row if name != "earlier"}) + "\n")
+            turn = row["conversations"][0]
+            said = ["点击搜索"] * (len(row.pop("earlier", [])) + len(row["image"]) - 1)
+            turn["value"] = turn["value"].replace('["点击搜索"]', json.dumps(said))
+            file.write(json.dumps(row) + "\n")
     with pytest.raises(DataError, match=r"plain.jsonl: no row says its 'earlier' screens, which --history_screens 2"):
         read(plain, tree, 2)
     assert len(read(plain, tree, 0)) == LAST
+    steps = [line for line in rows.open() if '"earlier"' not in line]
+    plain.write_text("".join(steps))  # the first steps of tasks, as of a benchmark of single ones
+    assert [len(row["image"]) for row in read(plain, tree, 2)] == [1, 2, 1]
 
 
 def test_data_check_reads_them(rows, tree, capsys, monkeypatch):
