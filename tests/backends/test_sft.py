@@ -159,7 +159,7 @@ def test_a_model_that_never_saw_thinking_is_kept_as_one_without(settings, run, r
 
 
 def test_earlier_screens_are_shown(run, demo_rows, tmp_path):
-    trainer = run(max_steps=1, history_screens=3, data_file_paths=demo_rows, direct_share=0.5)
+    trainer = run(max_steps=1, history_screens=3, data_file_paths=demo_rows)  # all answered without thinking
     assert read_style(tmp_path / "run").history_screens == 3
     rows = [row for row in trainer.train_dataset.select(range(12)) if len(row["image_path"]) > 3]
     batch = trainer.data_collator(rows[:2])
