@@ -9,6 +9,7 @@ from playwright.sync_api import Browser
 
 from overlay.action.action import ACTION_NAMES, Action
 from overlay.action.reserved import without_reserved
+from overlay.errors import SettingError
 from overlay.live import chromium
 
 
@@ -46,6 +47,9 @@ class Environment(Protocol):
         ...
 
 
+METHODS = ("reset", "screen", "act", "reward", "close")  # of an Environment
+
+
 @dataclass(frozen=True)
 class Pages:
     """A kind of environment: its tasks, those that training never sees, what opens one on a Chromium that runs, and the
@@ -56,10 +60,19 @@ class Pages:
     on: Callable[[Browser], Environment]
     impossible: tuple[str, ...] = ()
 
+    def begun(self, browser: Browser) -> Environment:
+        """One on a browser. SettingError for one that lacks a method."""
+        environment = self.on(browser)
+        for name in METHODS:
+            if not callable(getattr(environment, name, None)):
+                kind = f"{type(environment).__module__}.{type(environment).__name__}"
+                raise SettingError(f"{kind} has no {name}(): docs/episodes.md shows the methods of pages")
+        return environment
+
     @contextmanager
     def open(self) -> Iterator[Environment]:
-        """One in a browser of its own."""
-        with chromium.open_browser() as browser, closing(self.on(browser)) as environment:
+        """One in a browser of its own. Raises SettingError."""
+        with chromium.open_browser() as browser, closing(self.begun(browser)) as environment:
             yield environment
 
 

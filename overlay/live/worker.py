@@ -26,13 +26,13 @@ class Worker:
     """The environments of one browser, by slot. `kind`: see `overlay.live.kinds`."""
 
     def __init__(self, browser: Browser, kind: str):
-        self.browser, self.on = browser, pages_of(kind).on
+        self.browser, self.pages = browser, pages_of(kind)
         self.open: dict[int, Environment] = {}
 
     def reset(self, slot: int, task: str, seed: int) -> Seen | Lost:
         """Begin an episode."""
         if slot not in self.open:
-            self.open[slot] = self.on(self.browser)
+            self.open[slot] = self.pages.begun(self.browser)
         environment = self.open[slot]
         for tried in range(SEEDS_TRIED):
             played = seed + tried * STRIDE

@@ -5,12 +5,13 @@ import random
 import signal
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from overlay.action.action import Action
 from overlay.errors import SettingError
-from overlay.live.environment import Lost, Seen
+from overlay.live.environment import Lost, Pages, Seen
 from overlay.live.fleet import HUNG, Fleet
 from overlay.live.kinds import pages_of
 from overlay.live.phone.environment import SCALE
@@ -101,6 +102,14 @@ def test_an_environment_of_ones_own():
     for name, message in (("web", "unknown"), ("no.such", "No module"), ("tests.live.wrong_ends", "PAGES")):
         with pytest.raises(SettingError, match=message):
             pages_of(name)
+
+
+def test_an_environment_without_a_method_is_one_line():
+    whole: Any = {name: lambda self: None for name in ("reset", "screen", "act", "reward")}
+    old: Any = type("Old", (), whole)
+    browser: Any = None
+    with pytest.raises(SettingError, match=r"Old has no close\(\): docs/episodes.md"):
+        Pages(("one",), (), lambda _: old()).begun(browser)
 
 
 @pytest.mark.parametrize(
