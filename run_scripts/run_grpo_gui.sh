@@ -19,7 +19,7 @@ OUTPUT="${OUTPUT:-$(for_sft runs/sft runs/gui)}"      # checkpoints and logs; a 
 # what the model sees
 MAX_PROMPT_LENGTH="${MAX_PROMPT_LENGTH:-4096}"        # tokens, images included
 OVERLONG="${OVERLONG:-fail}"                          # longer prompts: fail, filter (leave out), shrink (their images)
-MAX_PIXELS="${MAX_PIXELS:-1003520}"                   # of each screenshot; 1,272 tokens for 1080 x 2400
+MAX_PIXELS="${MAX_PIXELS:-$(pixels 1003520)}"         # of each screenshot; as the model was trained, else 1,272 tokens
 COORDINATE_SPACE="${COORDINATE_SPACE:-auto}"          # original, resized, norm1000; auto: as the model was trained
 # how it learns
 EPOCHS="${EPOCHS:-2}"

@@ -77,6 +77,13 @@ for_sft() {
   if [[ "$BACKEND" == sft ]]; then echo "$1"; else echo "$2"; fi
 }
 
+# pixels N: the most pixels of an image that MODEL was trained with, as its folder says, else N
+pixels() {
+  local said="" read='import json, sys; print(json.load(open(sys.argv[1]))["max_pixels"])'
+  [[ ! -f "$MODEL/prompt_style.json" ]] || said="$(python -c "$read" "$MODEL/prompt_style.json" 2>/dev/null)" || true
+  echo "${said:-$1}"
+}
+
 gpus() {
   local count
   count="$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')" || true

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from trl import ModelConfig, TrlParser
 
+from overlay.action.space import Space
 from overlay.backends.sft.arguments import ARGUMENTS as SFT
 from overlay.backends.trl.arguments import ARGUMENTS
 from overlay.backends.vlm_r1 import hooks
 from overlay.errors import Refused
 from overlay.patching.submodule import Submodule
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import write_style
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "run_scripts" / "run_grpo_gui.sh"
@@ -72,6 +75,16 @@ def test_the_settings_of_the_block_reach_supervised_training():
 
 
 @pytest.mark.integration
+def test_pixel_limits_are_the_models_where_nothing_else_is_said(tmp_path):
+    write_style(PromptStyle(space=Space("resized", 784, 75_264)), tmp_path)
+    for said, pixels in (({}, "75264"), ({"MAX_PIXELS": "5000"}, "5000"), ({"MODEL": "hub/name"}, "1003520")):
+        done = run(DRY_RUN="1", BACKEND="sft", **({"MODEL": str(tmp_path)} | said))
+        line = flags_of(done, "overlay.backends.sft.train")
+        assert line[line.index("--max_pixels") + 1] == pixels
+        row = next(row for row in done.stderr.splitlines() if row.startswith("MAX_PIXELS"))
+        assert row.split(maxsplit=2)[1:] == [pixels, "environment" if "MAX_PIXELS" in said else "block"]
+
+
 def test_every_flag_of_the_vlm_r1_command_is_known(tmp_path, monkeypatch):
     submodule = Submodule()
     try:
