@@ -35,7 +35,7 @@ def style_of_run(args: Any, model: str, question_template: str | None = None, sa
     space = Space(args.coordinate_space, args.min_pixels, args.max_pixels, model_cell(model))
     style = _asked(args, before, space, question_template)
     for line in contradictions(before, style) if before and says else ():
-        print(f"{model} was trained with {line}: say so with that flag, or it has to learn the other", file=sys.stderr)
+        print(f"{model} was trained with {line}, which it has to learn", file=sys.stderr)
     return style
 
 
@@ -98,7 +98,7 @@ def contradictions(before: PromptStyle, now: PromptStyle) -> list[str]:
         "--answer_format": (before.answer_format, now.answer_format),
         "--history_screens": (before.history_screens, now.history_screens),
     }
-    told = [f"{name} {old}; this run has {new}" for name, (old, new) in pairs.items() if old != new]
+    told = [f"{name} {_said(old)}; this run has {_said(new)}" for name, (old, new) in pairs.items() if old != new]
     if None not in (before.template, now.template) and before.template != now.template:
         told.append("another prompt template than this run's")
     return told

@@ -34,7 +34,7 @@ def test_a_run_counts_as_its_model_does(tmp_path, capsys, family, space):
     style_of_run(args, str(tmp_path))
     said = capsys.readouterr().err
     assert ("was trained with coordinates resized; this run has" in said) == (space != "resized")
-    assert "was trained with --max_pixels 1003520; this run has 5000" in said
+    assert "was trained with --max_pixels 1003520; this run has 5000, which it has to learn\n" in said
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path):
@@ -72,7 +72,7 @@ def test_what_the_flags_say_goes_before_it_with_a_warning(direct, capsys):
     style = style_of_run(args, str(direct))
     assert (style.thinking, style.template, style.space.max_pixels) == (True, load_template("zh"), 9408)
     said = capsys.readouterr().err
-    assert f"{direct} was trained with --thinking False; this run has True" in said
+    assert f"{direct} was trained with --thinking false; this run has true" in said
     assert "was trained with --max_pixels 1003520; this run has 9408" in said
     assert "was trained with another prompt template than this run's" in said
 
