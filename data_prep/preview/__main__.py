@@ -26,6 +26,7 @@ from overlay.data.templates import style_of_rows
 from overlay.errors import Arguments, DataError, SettingError, command
 from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import read_style
 from overlay.prompt.template import LANGUAGES, load_template
 from overlay.settings import MOST_EARLIER
 
@@ -33,7 +34,9 @@ MAX_PIXELS = 1_003_520  # the launcher's
 
 
 def shown_as(args: Namespace) -> Shown:
-    """As the flags say. Raises SettingError."""
+    """As the flags say, and where they do not, the model; `args` then has the pixel limit. Raises SettingError."""
+    before = read_style(Path(args.processor)) if args.processor and Path(args.processor).is_dir() else None
+    args.max_pixels = args.max_pixels or (before.space.max_pixels if before else MAX_PIXELS)
     if not args.processor:
         space = Space("original", max_pixels=args.max_pixels)
         args.prompt_template = args.prompt_template or "zh"
@@ -119,9 +122,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--processor", help="model folder: its prompts, coordinates and tokens")
     many = range(MOST_EARLIER + 1)
     parser.add_argument("--history_screens", type=int, choices=many, help="before a row's own (the model's, else 0)")
-    parser.add_argument("--answer_format", choices=tuple(TAGS), help="in the prompts (the model's, else answer)")
+    parser.add_argument("--answer_format", choices=tuple(TAGS), help="in the prompts (the model's, else answer_tag)")
     parser.add_argument("--prompt_template", help="zh, en or a file, for rows that bring none (the model's, else zh)")
-    parser.add_argument("--max_pixels", type=int, default=MAX_PIXELS, help="training's, of each screenshot")
+    parser.add_argument("--max_pixels", type=int, help=f"of each screenshot (the model's, else {MAX_PIXELS})")
     parser.add_argument("--rows", type=int, default=24, help="rows to show, over all files")
     parser.add_argument("--seed", type=int, default=0, help="draws them")
     parser.add_argument("--image-check", choices=("decode", "header"), default="decode")

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from argparse import Namespace
 from html import unescape
 
 import pytest
@@ -12,7 +13,10 @@ from playwright.sync_api import sync_playwright
 from data_prep.convert import convert
 from data_prep.preview import __main__ as preview
 from data_prep.preview.facts import by_kind
+from overlay.action.space import Space
 from overlay.model.processor import load_processor
+from overlay.prompt.style import PromptStyle
+from overlay.prompt.style_file import write_style
 from overlay.prompt.template import load_template
 from tests.conftest import CHROMIUM, needs_chromium
 from tests.pages.looks import look
@@ -72,6 +76,19 @@ def test_problems_are_counted_by_kind(data, task_tree, tmp_path, capsys):
     assert "1 problems: training stops at the first" in text
     assert "line 1: 9/&lt;b&gt;none.png: image not found" in text  # as text
     assert text.count("<article") == 3  # the good ones
+
+
+def test_pixel_limits_are_the_models(tiny_model_dir, tmp_path):
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    write_style(PromptStyle(space=Space("resized", 784, 784 * 12)), folder)
+    for given, said, limits in (
+        (None, folder, (784, 784 * 12)), (9408, folder, (784, 9408)), (None, tiny_model_dir, (3136, 1_003_520)),
+    ):  # fmt: skip
+        args = Namespace(
+            processor=str(said), max_pixels=given, prompt_template=None, answer_format=None, history_screens=None
+        )
+        size = preview.shown_as(args).processor.image_processor.size
+        assert (size["shortest_edge"], size["longest_edge"], args.max_pixels) == (*limits, limits[1])
 
 
 def test_prompts_are_those_of_the_model(data, task_tree, tiny_model_dir, tmp_path):
