@@ -1,7 +1,7 @@
 """A run as its command line says, before it is started: what its flags ask for, its rows and how long prompts are."""
 
+import argparse
 import math
-from argparse import Namespace
 from dataclasses import dataclass, replace
 
 from datasets import Dataset
@@ -16,6 +16,7 @@ from overlay.errors import DataError, SettingError
 from overlay.model.cost import Cluster, Step, checkpoint_bytes, memory, step_seconds
 from overlay.model.processor import training_processor
 from overlay.model.sizes import Sizes, sizes_of
+from overlay.settings import DataArguments
 from overlay.training.style import style_of_run
 
 MEASURED = 400  # rows, spread over all
@@ -95,10 +96,12 @@ def _rows(flags: Flags, history: int) -> Dataset:
 
 
 def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
-    """(rows, prompt lengths of some or None, where they are from). Raises DataError for broken data."""
+    """(rows, prompt lengths of some or None, where they are from). Raises DataError for broken data, SettingError
+    for what no run takes."""
     limits = flags.count("min_pixels", LEAST_PIXELS, 1), flags.count("max_pixels", 12_845_056, 1)
-    args = Namespace(
+    args = DataArguments(
         coordinate_space=flags.text("coordinate_space", "auto"), min_pixels=limits[0], max_pixels=limits[1],
+        overlong=flags.text("overlong", "fail"),
         prompt_template=flags.text("prompt_template") or None, task_type="gui",
         thinking=flags.on("thinking", True) if "thinking" in flags.found else None,
         answer_format=flags.text("answer_format") or None,
@@ -146,7 +149,7 @@ def read(line: list[str], nodes: int, processes: int) -> Run:
         checkpointing=flags.on("gradient_checkpointing", False), zero="deepspeed" in flags.found,
         judged="llm" in flags.text("reward_method").split(":"),
     )  # fmt: skip
-    training = Namespace(
+    training = argparse.Namespace(
         per_device_train_batch_size=batch, world_size=step.world, gradient_accumulation_steps=step.accumulation,
         num_generations=step.generations,
     )  # fmt: skip

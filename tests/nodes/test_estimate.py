@@ -71,6 +71,8 @@ def test_the_launcher_estimates_what_it_would_start(tiny_model_dir, demo_rows):
         ({"GPU_CHECK": "none.json"}, {}, "none.json: No such file or directory"),
         ({}, {"beta": "little"}, "--beta little: not a number"),
         ({}, {"per_device_train_batch_size": 2.5}, "--per_device_train_batch_size 2.5: a whole number of at least 1"),
+        ({}, {"history_screens": 9}, "--history_screens 9: a number from 0 to 8"),
+        ({}, {"answer_format": "xml"}, "--answer_format 'xml' is none of answer_tag, tool_call"),
         ({}, {"max_prompt_length": 5}, "no prompt is within --max_prompt_length 5"),
         ({}, {"per_device_train_batch_size": 1000}, "302 training rows, but one step takes 500 prompts"),
         ({}, {"model_name_or_path": "./gone"}, "--model_name_or_path ./gone: no such folder"),
