@@ -128,8 +128,10 @@ class Client:
         except NoAnswer as error:
             raise SettingError(f"{self.settings.url}: no OpenAI-compatible server answers there ({error})") from error
         if len(served) != 1:
-            what = f"serves {', '.join(served)}" if served else "lists no model (transformers serve does not)"
-            raise SettingError(f"{self.settings.url} {what}: give --name, the folder that it serves or one of these")
+            what = f"serves {', '.join(served)}: give --name (NAME=), one of these"
+            if not served:
+                what = "lists no model (transformers serve does not): give --name (NAME=), the folder that it serves"
+            raise SettingError(f"{self.settings.url} {what}")
         return served[0]
 
     async def _knock(self) -> None:

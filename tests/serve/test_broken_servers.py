@@ -133,7 +133,8 @@ def test_no_list_of_models_is_none_of_a_named_models_business(models, broken, he
     del line[2:4]  # --name m
     capsys.readouterr()
     assert ask.main(line) == 2
-    assert "lists no model (transformers serve does not): give --name" in capsys.readouterr().err
+    said = capsys.readouterr().err.strip()
+    assert said.endswith("lists no model (transformers serve does not): give --name (NAME=), the folder that it serves")
 
 
 @pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"])
