@@ -78,7 +78,7 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
         tally.unread.update(orjson.loads(line).keys() - set(KEYS))
         tally.images[len(row["image"])] += 1
         tally.earlier[len(row["earlier"])] += 1
-        for path in row["earlier"]:
+        for path, *_ in row["earlier"]:
             if problem := check_image(images / path, decode=False)[1]:  # its own row decodes it
                 tally.problems.append((number, f"{path}: {problem}"))
         size = None

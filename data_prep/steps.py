@@ -125,12 +125,16 @@ def _below(step: Path, name: str) -> str:
     return os.path.normpath(os.path.join(step.parent.name, name)).replace(os.sep, "/")
 
 
-def _earlier(step: Step, root: Path) -> list[str]:
-    """Paths of the screens of earlier steps, as `step.images`; one that cannot be read is left out, and reported with
-    its own step."""
+def _earlier(step: Step, root: Path) -> list[dict]:
+    """The screens of earlier steps as a row has them: path, as `step.images`, and where the action landed; one that
+    cannot be read is left out, and reported with its own step."""
     shown = [step.input[name] for name in SCREEN_FIELDS if isinstance(step.input.get(name), str)]
-    paths = (_below(step.path, name) for name in earlier_screens(step.path, shown))
-    return [path for path in paths if not path.startswith("../") and not check_image(root / path, decode=False)[1]]
+    found = ((_below(step.path, name), point) for name, point in earlier_screens(step.path, shown))
+    return [
+        {"image": path, "point": point and list(point)}
+        for path, point in found
+        if not path.startswith("../") and not check_image(root / path, decode=False)[1]
+    ]
 
 
 def _texts(value: object) -> Iterator[str]:

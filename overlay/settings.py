@@ -19,6 +19,7 @@ VLLM_MODES = ("colocate", "server")
 PLAYED_FROM = 100_000  # seeds from here on are make play's; no training, nor the demo's held-out steps, uses them
 EPISODES = ("no", "semi-online", "live")
 MOST_EARLIER = 8  # screens of earlier steps that a prompt can show
+LEAST_CROP = 0.05  # of their shorter side
 
 
 def one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
@@ -41,6 +42,12 @@ def share_range(flag: str, value: str) -> tuple[float, float]:
     if not colon or not 0 <= found[0] <= found[1] <= 1:
         raise SettingError(f"--{flag} {value}: give LOW:HIGH, two shares between 0 and 1, such as 0.1:0.9")
     return found
+
+
+def check_crop(value: float) -> None:
+    """SettingError where `--history_crop` is no share."""
+    if not (value == 0 or LEAST_CROP <= value <= 1):
+        raise SettingError(f"--history_crop {value:g}: a share from {LEAST_CROP} to 1, or 0 for whole screens")
 
 
 @dataclass(kw_only=True)
@@ -86,6 +93,13 @@ class RowArguments:
             "else 0; docs/prompt.md."
         },
     )
+    history_crop: float | None = field(
+        default=None,
+        metadata={
+            "help": "Of each a square around where its action landed, this share of its shorter side, 0 for all of "
+            "it; by default as the model was trained, else 0; docs/prompt.md."
+        },
+    )
     difficulty: str | None = field(
         default=None,
         metadata={"help": "LOW:HIGH, such as 0.1:0.9: train on rows whose difficulty (make difficulty) lies there."},
@@ -123,6 +137,7 @@ class RowArguments:
             share_range("difficulty", self.difficulty)
         if not 0 <= (self.history_screens or 0) <= MOST_EARLIER:
             raise SettingError(f"--history_screens {self.history_screens}: a number from 0 to {MOST_EARLIER}")
+        check_crop(self.history_crop or 0.0)
         if self.curriculum_epochs < 0:
             raise SettingError(f"--curriculum_epochs {self.curriculum_epochs}: a number of at least 0")
 

@@ -28,7 +28,7 @@ from overlay.pages.render import write_page
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import read_style
 from overlay.prompt.template import LANGUAGES, load_template
-from overlay.settings import MOST_EARLIER
+from overlay.settings import MOST_EARLIER, check_crop
 
 MAX_PIXELS = 1_003_520  # the launcher's
 
@@ -44,7 +44,7 @@ def shown_as(args: Namespace) -> Shown:
         template = load_template(args.prompt_template)
         style = PromptStyle(
             template, language, space=space, answer_format=args.answer_format or ANSWER_TAG,
-            history_screens=args.history_screens or 0,
+            history_screens=args.history_screens or 0, history_crop=args.history_crop or 0.0,
         )  # fmt: skip
         said = "Without PROCESSOR= no model is known: no chat template, golds in pixels of the screen."
         return Shown(style, _plain, said)
@@ -54,7 +54,7 @@ def shown_as(args: Namespace) -> Shown:
     flags = Namespace(
         coordinate_space="auto", min_pixels=LEAST_PIXELS, max_pixels=args.max_pixels, task_type="gui",
         prompt_template=args.prompt_template, answer_format=args.answer_format,
-        history_screens=args.history_screens,
+        history_screens=args.history_screens, history_crop=args.history_crop,
     )  # fmt: skip
     style = style_of_run(flags, args.processor)
     processor: Any = training_processor(args.processor, flags.min_pixels, flags.max_pixels)
@@ -98,7 +98,8 @@ def write(args: Namespace, files: list[DataFile], shown: Shown) -> int:
     broken = sum(len(each.tally.problems) for each in files)
     lengths = None
     if shown.processor and not broken:
-        sets = [load_dataset(str(each.path), str(each.folder), history=shown.style.history_screens) for each in files]
+        more = {"history": shown.style.history_screens, "crop": shown.style.history_crop}
+        sets = [load_dataset(str(each.path), str(each.folder), **more) for each in files]
         shown = replace(shown, style=style_of_rows(shown.style, sets[0]))
         measured = [prompt_lengths(rows, shown.style, shown.processor) for rows in sets]
         lengths = dict(zip(names, measured, strict=True))
@@ -122,6 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--processor", help="model folder: its prompts, coordinates and tokens")
     many = range(MOST_EARLIER + 1)
     parser.add_argument("--history_screens", type=int, choices=many, help="before a row's own (the model's, else 0)")
+    parser.add_argument("--history_crop", type=float, help="share of each that is shown (the model's, else 0, all)")
     parser.add_argument("--answer_format", choices=tuple(TAGS), help="in the prompts (the model's, else answer_tag)")
     parser.add_argument("--prompt_template", help="zh, en or a file, for rows that bring none (the model's, else zh)")
     parser.add_argument("--max_pixels", type=int, help=f"of each screenshot (the model's, else {MAX_PIXELS})")
@@ -132,6 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     pairs = given(args.data, args.images)
     at_least(args, rows=1, workers=1, max_pixels=LEAST_PIXELS)
+    check_crop(args.history_crop or 0.0)
     writable_file(args.out)
     shown = shown_as(args)
     decode = args.image_check == "decode"

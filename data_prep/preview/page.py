@@ -111,7 +111,7 @@ def cards(file: DataFile, name: str, count: int, seed: int, shown: Shown) -> lis
             if number in wanted:
                 made.append(
                     _card(
-                        parse_row(line, history=shown.style.history_screens),
+                        parse_row(line, history=shown.style.history_screens, crop=shown.style.history_crop),
                         wanted[number],
                         f"{name}:{number}",
                         shown,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,14 @@ SCHEMA = pa.schema(
 @dataclass(frozen=True)
 class Source:
     """A data file with what applies to all its rows. `methods`: the reward methods that exist, None for any; `history`:
-    how many earlier screens a row's images begin with."""
+    how many earlier screens a row's images begin with; `crop`: how much of each (see `PromptStyle`)."""
 
     file: Path
     folder: str
     method: str
     methods: tuple[str, ...] | None
     history: int = 0
+    crop: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _rows(source: Source, part: Range) -> Iterator[dict]:
             if not line.strip():
                 continue
             try:
-                row = parse_row(line, source.method, source.history)
+                row = parse_row(line, source.method, source.history, source.crop)
                 if source.methods is not None and row["accu_reward_method"] not in source.methods:
                     known = ", ".join(source.methods)
                     raise RowError(f"unknown reward method {row['accu_reward_method']!r} (known: {known})")
@@ -98,11 +100,11 @@ def _is_first(row: dict) -> bool:
     return isinstance(said, list) and len(said) < max(1, len(row["image"]))
 
 
-def _write_shard(work: tuple[Source, Range, Path]) -> tuple[int, int, int]:
-    """Write one range as an Arrow stream; returns its number of rows, of those with earlier screens, and of those that
-    lack some. Raises DataError with file and line."""
+def _write_shard(work: tuple[Source, Range, Path]) -> Counter[str]:
+    """Write one range as an Arrow stream; counts its `rows`, those that say earlier `screens`, and their `points`, and
+    those that are `lacking` some. Raises DataError with file and line."""
     source, part, path = work
-    count = told = lacking = 0
+    counts = Counter[str]()
     with open(path, "wb", buffering=4 << 20) as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
         batch: list[dict] = []
 
@@ -113,14 +115,14 @@ def _write_shard(work: tuple[Source, Range, Path]) -> tuple[int, int, int]:
 
         for row in _rows(source, part):
             batch.append(row)
-            count += 1
-            told += bool(row["earlier"])
-            lacking += bool(source.history and not row["earlier"] and not _is_first(row))
+            said = {"screens": bool(row["earlier"]), "points": any(each.told for each in row["earlier"])}
+            lacking = bool(source.history and not row["earlier"] and not _is_first(row))
+            counts.update({"rows": 1, "lacking": lacking, **said})
             if len(batch) == BATCH:
                 flush()
         if batch:
             flush()
-    return count, told, lacking
+    return counts
 
 
 def build(source: Source, folder: Path) -> None:
@@ -130,17 +132,22 @@ def build(source: Source, folder: Path) -> None:
     try:
         work = [(source, part, aside / f"{i:05d}.arrow") for i, part in enumerate(split_ranges(source.file))]
         workers = min(len(work), len(os.sched_getaffinity(0)))
-        rows = told = missing = 0
+        counts = Counter[str]()
         with tqdm(total=len(work), unit="shard", desc=source.file.name, delay=2) as progress:
-            for count, earlier, lacking in ordered_map(_write_shard, work, workers):
-                rows, told, missing = rows + count, told + earlier, missing + lacking
+            for found in ordered_map(_write_shard, work, workers):
+                counts += found
                 progress.update()
-        if not rows:
+        if not counts["rows"]:
             raise DataError(f"{source.file}: no rows")
-        if missing and not told:
+        if counts["lacking"] and not counts["screens"]:
             raise DataError(
                 f"{source.file}: no row says its 'earlier' screens, which --history_screens {source.history} shows: "
                 "make data writes them, from the task folders"
+            )
+        if source.crop and counts["screens"] and not counts["points"]:
+            raise DataError(
+                f"{source.file}: no row says where actions landed on its 'earlier' screens, which --history_crop "
+                f"{source.crop:g} shows: make data writes it, from the task folders"
             )
         os.rename(aside, folder)
     finally:

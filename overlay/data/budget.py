@@ -20,6 +20,7 @@ from overlay.data.dataset import batches
 from overlay.data.images import size_of
 from overlay.data.lengths import BATCH, image_tokens, prompt_lengths
 from overlay.errors import DataError
+from overlay.prompt.crop import taken_apart
 from overlay.prompt.style import PromptStyle
 from overlay.settings import OVERLONG, one_of
 
@@ -73,7 +74,7 @@ def _written(path: str) -> tuple[int, int]:
     """When an image was written, and its bytes: another size in pixels changes them. Zeros where it is missing, which
     whoever opens it reports."""
     try:
-        stat = os.stat(path)
+        stat = os.stat(taken_apart(path)[0])
     except OSError:
         return 0, 0
     return stat.st_mtime_ns, stat.st_size

@@ -19,7 +19,7 @@ from overlay.data.arrow import Source, build
 from overlay.errors import DataError
 
 FLAGS = "--data_file_paths", "--image_folders", "--reward_method"
-FORMAT = 5  # raise it when the columns or their meaning change: older caches are then built anew
+FORMAT = 6  # raise it when the columns or their meaning change: older caches are then built anew
 
 
 def split_paths(value: str) -> list[str]:
@@ -32,6 +32,7 @@ def _key(source: Source) -> str:
     parts = [
         FORMAT, os.path.abspath(source.file), stat.st_size, stat.st_mtime_ns,
         os.path.abspath(source.folder), source.method, source.methods, source.history,
+        source.crop,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
@@ -60,13 +61,15 @@ def load_dataset(
     methods: Iterable[str] | None = None,
     flags: tuple[str, str, str] = FLAGS,
     history: int = 0,
+    crop: float = 0.0,
 ) -> Dataset:
     """Dataset of `a:b` data files with their `a:b` image folders and `a:b` reward methods (counts must agree).
 
     Columns: id (str), image (list of absolute paths), problem (str with `<image>` marks), solution (str),
     also (list of str), accu_reward_method (str), the optional ones of `overlay.data.rows`, source (`file:line`).
     `methods` are the reward methods that exist; `flags`: what the user named files, folders and methods by;
-    `history`: how many earlier screens come before a row's own images, at most. Raises DataError.
+    `history`: how many earlier screens come before a row's own images, at most, and
+    `crop` how much of each. Raises DataError.
     """
     files, folders = split_paths(data_file_paths), split_paths(image_folders)
     chosen = split_paths(reward_method) if reward_method else ["default"] * len(files)
@@ -80,7 +83,7 @@ def load_dataset(
         if not os.path.isdir(folder):
             raise DataError(f"{folder}: no such image folder ({flags[1]})")
     known = None if methods is None else tuple(sorted(methods))
-    sources = [Source(Path(f), d, m, known, history) for f, d, m in zip(files, folders, chosen, strict=True)]
+    sources = [Source(Path(f), d, m, known, history, crop) for f, d, m in zip(files, folders, chosen, strict=True)]
     return concatenate_datasets([load_file(source, cache_dir) for source in sources])
 
 

@@ -1,4 +1,5 @@
-"""The screens of a task's earlier steps, from its folder of step files: what `--history_screens` shows."""
+"""The screens of a task's earlier steps, from its folder of step files: what `--history_screens` shows, and where their
+actions landed."""
 
 import json
 import os
@@ -7,6 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from overlay.action.action import from_record
+from overlay.prompt.crop import Point, landed
 from overlay.prompt.template import SCREEN_FIELDS
 from overlay.settings import MOST_EARLIER
 
@@ -20,19 +23,21 @@ def step_files(task: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=4096)
-def _screen(step: Path, _written: int) -> str:
+def _screen(step: Path, _written: int) -> tuple[str, Point | None]:
     try:
-        fields = json.loads(step.read_text(encoding="utf-8"))["input"]
-        names = [fields.get(name) for name in reversed(SCREEN_FIELDS)]
+        record = json.loads(step.read_text(encoding="utf-8"))
+        names = [record["input"].get(name) for name in reversed(SCREEN_FIELDS)]
+        point = landed(from_record(record.get("output")))
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return ""  # a broken step is reported where it is converted
-    return next((name for name in names if isinstance(name, str) and name), "")
+        return "", None  # a broken step is reported where it is converted
+    return next((name for name in names if isinstance(name, str) and name), ""), point
 
 
-def earlier_screens(step: Path, shown: Sequence[str]) -> list[str]:
-    """Names of the screens of the steps before `step`, as their files have them, oldest first: each once, without those
-    that the step itself has `shown`, at most `MOST_EARLIER`. Empty for a file that is no step of a task folder."""
+def earlier_screens(step: Path, shown: Sequence[str]) -> list[tuple[str, Point | None]]:
+    """(name of the screen as its file has it, where its action landed in its pixels, if anywhere) of the steps before
+    `step`, oldest first: each screen once, with its last action, without those that the step itself has `shown`, at
+    most `MOST_EARLIER`. Empty for a file that is no step of a task folder."""
     before = step_files(step.parent)
     before = before[: before.index(step)] if step in before else []
-    names = dict.fromkeys(_screen(file, os.stat(file).st_mtime_ns) for file in before)
-    return [name for name in names if name and name not in shown][-MOST_EARLIER:]
+    points = dict(_screen(file, os.stat(file).st_mtime_ns) for file in before)
+    return [(name, point) for name, point in points.items() if name and name not in shown][-MOST_EARLIER:]

@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from overlay.action.space import Scale, shrunk_size
 from overlay.errors import DataError
+from overlay.prompt.crop import taken_apart
 from overlay.prompt.style import PromptStyle
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a bad file
@@ -113,9 +114,15 @@ def _header_size(path: str, _written: int) -> tuple[int, int]:
 
 
 def size_of(path: str, source: str = "") -> tuple[int, int]:
-    """(width, height) in pixels from an image's header, read once while the file stays as it is. Raises DataError."""
+    """(width, height) in pixels of an image, or of the window of it that its path names (`overlay.prompt.crop`), from
+    its header, read once while the file stays as it is. Raises DataError."""
+    file, crop = taken_apart(path)
     with _named(path, source):
-        return _header_size(path, os.stat(path).st_mtime_ns)
+        size = _header_size(str(file), os.stat(file).st_mtime_ns)
+    if crop is None:
+        return size
+    left, top, right, bottom = crop.window(size)
+    return right - left, bottom - top
 
 
 def scale_of(style: PromptStyle, paths: list[str], source: str, max_pixels: int = 0) -> Scale:
@@ -127,11 +134,15 @@ def scale_of(style: PromptStyle, paths: list[str], source: str, max_pixels: int 
 
 
 def open_image(path: str | os.PathLike, source: str = "", max_pixels: int = 0) -> Image.Image:
-    """RGB image of a file, resized as the processor would under `max_pixels` where its row has a limit of its own.
+    """RGB image of a file, or of the window of it that its path names, resized as the processor would under
+    `max_pixels` where its row has a limit of its own.
     Raises DataError."""
+    file, crop = taken_apart(path)
     with _named(path, source):
-        with Image.open(_regular(path)) as image:
+        with Image.open(_regular(file)) as image:
             whole = rgb(image)
+        if crop is not None:
+            whole = whole.crop(crop.window(whole.size))
         if not max_pixels:
             return whole
         return whole.resize(shrunk_size(*whole.size, max_pixels), Image.Resampling.BICUBIC)
@@ -189,7 +200,9 @@ def identified(data: bytes) -> Encoded:
 
 
 def read_png_or_jpeg(path: str | os.PathLike, source: str = "") -> Encoded:
-    """An image file as every program reads it alike. Raises DataError."""
+    """An image file, or the window of it that its path names, as every program reads it alike. Raises DataError."""
+    if taken_apart(path)[1] is not None:
+        return encode(open_image(path, source), "png")
     with _named(path, source):
         return png_or_jpeg(identified(Path(_regular(path)).read_bytes()))
 

@@ -8,19 +8,21 @@ false where the history is not the beginning of the plan. `thinking` is what lea
 training; where it is not given, what the gpt value has in `<think>` tags. `also` are further right answers, each in the
 form of the row's own: an answer is worth what it is worth against the best of them. `difficulty` is the share of a
 model's samples that were right (`make difficulty`), for `--difficulty` and `--curriculum`. `earlier` are
-the screens of the task's steps before those in `image`, oldest first, for `--history_screens`.
+the screens of the task's steps before those in `image`, oldest first, for `--history_screens`: paths, or
+`{"image": path, "point": [x, y] or null}` with where the step's action landed, in pixels, for `--history_crop`.
 """
 
 import json
 import re
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from overlay.action.action import ACTION_NAMES, BOX_TYPES, LARGEST, from_record
 from overlay.action.completion import load_json, split
 from overlay.action.reserved import MARK, RESERVED
+from overlay.prompt.crop import Point, cropped
 
 ANNOTATIONS = ("elements", "candidates", "tap", "task")
 KEYS = (
@@ -40,6 +42,14 @@ _FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 _LIKE_IMAGE = ("images", "img", "image_path", "image_paths", "Image")
 
 
+class Earlier(NamedTuple):
+    """An earlier screen: its path, where its action landed, in pixels, and whether the row says that (also of none)."""
+
+    path: str
+    point: Point | None = None
+    told: bool = False
+
+
 class RowError(ValueError):
     """A row that cannot be used; the message says what is wrong, the caller where."""
 
@@ -57,12 +67,18 @@ def _images(row: dict) -> list[str]:
     raise RowError("'image' is neither a path nor a list of paths (leave it out where there is none)")
 
 
-def earlier_of(row: dict) -> list[str]:
-    """Paths of a row's earlier screens. Raises RowError."""
-    paths = row.get("earlier", [])
-    if not isinstance(paths, list) or not all(isinstance(path, str) and path for path in paths):
-        raise RowError("'earlier' is no list of paths, of the screens before those in 'image'")
-    return paths
+def earlier_of(row: dict) -> list[Earlier]:
+    """A row's earlier screens. Raises RowError."""
+    screens, found = row.get("earlier", []), list[Earlier]()
+    for screen in screens if isinstance(screens, list) else [None]:
+        told = isinstance(screen, dict)
+        path, point = (screen.get("image"), screen.get("point")) if told else (screen, None)
+        if not isinstance(path, str) or not path:
+            raise RowError("'earlier' is no list of paths, of the screens before those in 'image'")
+        if point is not None and not (isinstance(point, list) and len(point) == 2 and all(map(_pixel, point))):
+            raise RowError("'earlier': a 'point' is not [x, y] in pixels, or null")
+        found.append(Earlier(path, None if point is None else (point[0], point[1]), told))
+    return found
 
 
 def _turn(row: dict, position: int, speaker: str) -> str:
@@ -166,11 +182,11 @@ def _difficulty(row: dict) -> float | None:
     return float(value)
 
 
-def parse_row(line: bytes | str, method: str = "default", history: int = 0) -> dict[str, Any]:
-    """Parse one line into `id` (str), `image` (paths as written, before them up to `history` of `earlier`), `earlier`
-    (paths), `problem`, `solution`, `accu_reward_method`,
-    `also` (list of str), the columns of `annotations_of`, `group` (str), `thinking` (str, empty for none), `difficulty`
-    (float or None) and `aligned` (whether plan and history line up).
+def parse_row(line: bytes | str, method: str = "default", history: int = 0, crop: float = 0.0) -> dict[str, Any]:
+    """Parse one line into `id` (str), `image` (paths as written, before them up to `history` of `earlier`, cropped to
+    `crop`), `earlier` (list of `Earlier`), `problem`, `solution`, `accu_reward_method`, `also` (list of str), the
+    columns of `annotations_of`, `group` (str), `thinking` (str, empty for none), `difficulty` (float or None) and
+    `aligned` (whether plan and history line up).
 
     Rows without any `<image>` mark get their marks in front, as VLM-R1 places images. Raises RowError.
     """
@@ -195,7 +211,7 @@ def parse_row(line: bytes | str, method: str = "default", history: int = 0) -> d
         raise RowError(f"{marks} {MARK} marks but {len(images)} images")
     return {
         "id": str(row.get("id", "")),
-        "image": [*(earlier[-history:] if history else ()), *images],
+        "image": [*(cropped(e.path, e.point, crop) for e in earlier[-history:] if history), *images],
         "earlier": earlier,
         "problem": problem,
         "solution": solution,

@@ -127,7 +127,9 @@ def prepare(
     if held_out and training.eval_strategy != "no":
         files["held_out"] = held_out
     rows = {
-        name: load_dataset(*paths, args.arrow_cache_dir, methods, named[name], style.history_screens)
+        name: load_dataset(
+            *paths, args.arrow_cache_dir, methods, named[name], style.history_screens, style.history_crop
+        )
         for name, paths in files.items()
     }
     own = style_of_rows(style, rows["train"])

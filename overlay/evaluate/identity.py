@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from overlay.errors import DataError
+from overlay.prompt.crop import taken_apart
 from overlay.prompt.style import PromptStyle
 
 # What answers depend on: weights, and how text and images become tokens and back.
@@ -49,9 +50,12 @@ def _digest(path: str, _written: int) -> str:
 
 
 def screen_digest(path: str, source: str) -> str:
-    """Digest of an image file; a screen that two rows share is read once. DataError names the row."""
+    """Digest of an image file, with the window of it that its path names; a screen that two rows share is read once.
+    DataError names the row."""
     try:
-        return _digest(path, os.stat(path).st_mtime_ns)
+        file, crop = taken_apart(path)
+        whole = _digest(str(file), os.stat(file).st_mtime_ns)
+        return whole if crop is None else f"{whole} {crop}"
     except OSError as error:
         raise DataError(f"{source}: {path}: {error.strerror}") from error
 
@@ -82,6 +86,7 @@ def provenance(
             "coordinate_space": style.space.name, "min_pixels": style.space.min_pixels,
             "max_pixels": style.space.max_pixels, "thinking": style.thinking,
             "answer_format": style.answer_format, "history_screens": style.history_screens,
+            "history_crop": style.history_crop,
             "language": style.language, "images_first": style.images_first,
             "template": combined([style.template, style.question_template]),
         },

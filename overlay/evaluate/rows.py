@@ -54,7 +54,7 @@ def shown_to_the_model(row: dict[str, Any], style: PromptStyle) -> dict[str, Any
 def rows_of(args: argparse.Namespace, style: PromptStyle, protocol: Protocol | None = None) -> Asked:
     """The rows of `args.data`, the first `args.limit` that the protocol asks. Raises DataError."""
     dataset, asked = (
-        load_dataset(args.data, args.images, flags=FLAGS, history=style.history_screens),
+        load_dataset(args.data, args.images, flags=FLAGS, history=style.history_screens, crop=style.history_crop),
         Asked([], Counter()),
     )
     tasks = Tasks(args.data, args.images)

@@ -16,7 +16,7 @@ from overlay.errors import DataError, SettingError
 from overlay.model.cost import Cluster, Step, checkpoint_bytes, memory, step_seconds
 from overlay.model.processor import training_processor
 from overlay.model.sizes import Sizes, sizes_of
-from overlay.settings import DataArguments
+from overlay.settings import DataArguments, check_crop
 from overlay.training.style import style_of_run
 
 MEASURED = 400  # rows, spread over all
@@ -86,10 +86,10 @@ class Flags:
         return self.text(name, str(default)).lower() in ("true", "1", "yes", "")
 
 
-def _rows(flags: Flags, history: int) -> Dataset:
-    """The rows to train on, with `history` earlier screens."""
+def _rows(flags: Flags, history: int, crop: float) -> Dataset:
+    """The rows to train on, with `history` earlier screens, cropped to `crop`."""
     rows = load_dataset(
-        flags.text("data_file_paths"), flags.text("image_folders"), history=history,
+        flags.text("data_file_paths"), flags.text("image_folders"), history=history, crop=crop,
         cache_dir=flags.text("arrow_cache_dir") or None,
     )  # fmt: skip
     return within(rows, flags.text("difficulty"), says=False) if "difficulty" in flags.found else rows
@@ -106,13 +106,15 @@ def measured(flags: Flags, model: str) -> tuple[int, list[int] | None, str]:
         thinking=flags.on("thinking", True) if "thinking" in flags.found else None,
         answer_format=flags.text("answer_format") or None,
         history_screens=flags.count("history_screens", 0) if "history_screens" in flags.found else None,
+        history_crop=flags.number("history_crop", 0.0) if "history_crop" in flags.found else None,
     )  # fmt: skip
+    check_crop(args.history_crop or 0.0)
     try:
         style = style_of_run(args, model, says=False)
         processor = training_processor(model, args.min_pixels, args.max_pixels)
     except SettingError as error:
-        return len(_rows(flags, args.history_screens or 0)), None, f"the budget, for {error}"
-    rows = _rows(flags, style.history_screens)
+        return len(_rows(flags, args.history_screens or 0, args.history_crop or 0.0)), None, f"the budget, for {error}"
+    rows = _rows(flags, style.history_screens, style.history_crop)
     some = rows.select(range(0, len(rows), -(-len(rows) // MEASURED)))
     return len(rows), prompt_lengths(some, style_of_rows(style, some), processor), f"{len(some)} rows"
 

@@ -13,6 +13,7 @@ from overlay.live.environment import Environment, input_of
 from overlay.metrics.flags import FINAL_TYPES
 from overlay.metrics.rules.step import Screen
 from overlay.pages.picture import drawn
+from overlay.prompt.crop import landed
 from overlay.prompt.style import PromptStyle
 from overlay.serve.ask import question_of_task
 from overlay.serve.client import Answer, Client
@@ -70,14 +71,14 @@ def episode(
     goal = environment.reset(task, seed)
     if goal is None:
         return None
-    history, steps, screens = [], [], []
+    history, steps, screens, points = [], [], [], []
     ended, unanswered = "out of steps", None
     for number in range(len(goal.plan) + extra):
         path = folder / f"{number}.png"
         path.write_bytes(environment.screen())
         screens.append(str(path))
         question, shown = question_of_task(input_of(goal, history, screens), style)
-        paths = [*style.earlier(screens), *shown]
+        paths = [*style.earlier(screens, points), *shown]
         try:
             answer = asker.ask(style.messages(question, len(paths)), paths)
         except NoAnswer as error:
@@ -95,6 +96,7 @@ def episode(
             ended = "said it was done"
             break
         placed = Screen(scale=scale).pixels(action)
+        points.append(landed(placed))
         if placed is None or not environment.act(placed):
             continue
         if environment.reward() is not None:

@@ -23,7 +23,7 @@ def settings_of(args: argparse.Namespace, style: PromptStyle) -> dict[str, Any]:
         "pages": args.pages, "extra": args.extra,
         "prompt": combined([
             style.template, style.question_template, style.thinking, style.images_first, style.answer_format,
-            style.history_screens,
+            style.history_screens, style.history_crop,
         ]),
         **chosen_of(args, style),
     }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 from overlay.action.completion import ANSWER_TAG, TOOL_CALL
 from overlay.action.reserved import MARK
 from overlay.action.space import NOTES, ORIGINAL, Scale, Space
+from overlay.prompt.crop import Point, cropped
 from overlay.prompt.direct import without_thinking
 from overlay.prompt.template import place_images, with_template
 from overlay.prompt.tool_call import with_tool_call
@@ -23,7 +24,8 @@ class PromptStyle:
     of another task type, with `{Question}` in it; its layout is images first. `space`: how the model counts
     coordinates. `thinking`: whether the answer is to be led up to; without, no question asks for it. `answer_format`:
     what every question asks for (`overlay.action.completion.TAGS`). `history_screens`: how many screens before those
-    that a step itself shows come with it, at most.
+    that a step itself shows come with it, at most; `history_crop`: how much of one is shown around where its action
+    landed, a share of its shorter side, 0 for all.
     """
 
     template: str | None = None
@@ -34,6 +36,7 @@ class PromptStyle:
     thinking: bool = True
     answer_format: str = ANSWER_TAG
     history_screens: int = 0
+    history_crop: float = 0.0
 
     def question(self, problem: str) -> str:
         """The human turn's text. A problem that is only the step's input JSON gets the GUI template in front."""
@@ -54,9 +57,12 @@ class PromptStyle:
         text = note + earlier + self.worded(self.question(problem))
         return [{"role": "user", "content": place_images(text, images, self.images_first)}]
 
-    def earlier(self, screens: Sequence[str]) -> list[str]:
-        """Those of a task's screens so far that come before the two last ones, as many as are shown."""
-        return list(screens[:-2][-self.history_screens :]) if self.history_screens else []
+    def earlier(self, screens: Sequence[str], points: Sequence[Point | None]) -> list[str]:
+        """Those of a task's screens so far that come before the two last ones, as many and as much as is shown.
+        `points`: where on each, in its pixels, its action landed."""
+        before = list(zip(screens[:-2], points, strict=False))
+        shown = before[-self.history_screens :] if self.history_screens else []
+        return [cropped(path, point, self.history_crop) for path, point in shown]
 
     def worded(self, question: str) -> str:
         """A question, or a template, with what it asks the answer to look like."""

@@ -15,7 +15,7 @@ from overlay.prompt.style import PromptStyle
 STYLE_FILE = "prompt_style.json"
 _TEXTS = ("template", "language", "images_first", "question_template")
 # What earlier versions did not write: how they always asked.
-_LATER = {"thinking": True, "answer_format": ANSWER_TAG, "history_screens": 0}
+_LATER = {"thinking": True, "answer_format": ANSWER_TAG, "history_screens": 0, "history_crop": 0.0}
 _SPACE = {"coordinate_space": "name", "min_pixels": "min_pixels", "max_pixels": "max_pixels", "cell": "cell"}
 
 

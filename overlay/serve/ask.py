@@ -28,6 +28,7 @@ from overlay.data.images import scale_of, size_of
 from overlay.data.rows import RowError, parse_row
 from overlay.errors import Arguments, ServerFailed, SettingError, command
 from overlay.pages.picture import drawn
+from overlay.prompt.crop import cropped
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import SCREEN_FIELDS, load_template, render_question
 from overlay.serve.client import Answer, Client, asking, check_asking, settings_of
@@ -46,9 +47,9 @@ def question_of_task(record: Any, style: PromptStyle) -> tuple[str, list[str]]:
     return render_question(style.template or load_template(style.language), fields, style.language), names
 
 
-def question_of_row(file: Path, index: int, history: int = 0) -> tuple[str, list[str], list[str]]:
-    """(question with marks, image paths as written, up to `history` earlier screens first, right answers: gold, then
-    others) of row `index`, from 0."""
+def question_of_row(file: Path, index: int, history: int = 0, crop: float = 0.0) -> tuple[str, list[str], list[str]]:
+    """(question with marks, image paths as written, up to `history` earlier screens first, cropped to `crop`, right
+    answers: gold, then others) of row `index`, from 0."""
     if not file.is_file():
         raise SettingError(f"--data {file}: no such file")
     with open(file, "rb") as lines:
@@ -57,7 +58,7 @@ def question_of_row(file: Path, index: int, history: int = 0) -> tuple[str, list
     if found is None:
         raise SettingError(f"{file}: no row {index}")
     try:
-        row = parse_row(found[1], history=history)
+        row = parse_row(found[1], history=history, crop=crop)
     except RowError as error:
         raise SettingError(f"{file}:{found[0]}: {error}") from error
     return row["problem"], row["image"], [row["solution"], *row["also"]]
@@ -96,11 +97,11 @@ async def run(args: argparse.Namespace) -> None:
             raise SettingError(f"--task {args.task}: not JSON ({error})") from error
         (style, told), golds = style_of(args), []
         question, shown = question_of_task(record, style)
-        earlier = earlier_screens(args.task, shown) if style.history_screens else []
-        names = [*earlier[-style.history_screens :], *shown]
+        earlier = earlier_screens(args.task, shown)[-style.history_screens :] if style.history_screens else []
+        names = [*(cropped(name, point, style.history_crop) for name, point in earlier), *shown]
     else:
         style, told = style_of(args)
-        question, names, golds = question_of_row(args.data, args.index or 0, style.history_screens)
+        question, names, golds = question_of_row(args.data, args.index or 0, style.history_screens, style.history_crop)
         told += of_rows(style, [question])
     paths = [os.path.join(args.images, name) for name in names]
     for path in paths:

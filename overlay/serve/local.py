@@ -90,7 +90,8 @@ def answer(args: argparse.Namespace) -> None:
     style, told = style_of(args)
     limit_pixels(processor, style.space.min_pixels, style.space.max_pixels)
     if args.data:
-        rows = load_dataset(args.data, args.images or "", "gui_action", history=style.history_screens)
+        shown = {"history": style.history_screens, "crop": style.history_crop}
+        rows = load_dataset(args.data, args.images or "", "gui_action", **shown)
         rows = rows.select(args.index) if args.index is not None else rows
         told += of_rows(style, rows["problem"])
     else:

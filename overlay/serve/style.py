@@ -12,7 +12,7 @@ from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import STYLE_FILE, read_style
 from overlay.prompt.template import LANGUAGES, load_template, template_of
 from overlay.serve.server import pixel_limits, read_object
-from overlay.settings import MOST_EARLIER
+from overlay.settings import MOST_EARLIER, check_crop
 
 
 def style_flags(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,7 @@ def style_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thinking", choices=("true", "false"), help="whether it is asked for, in place of training's")
     many = range(MOST_EARLIER + 1)
     parser.add_argument("--history_screens", type=int, choices=many, help="earlier screens, in place of training's")
+    parser.add_argument("--history_crop", type=float, help="share of each that is shown, in place of training's")
     parser.add_argument("--answer_format", choices=tuple(TAGS), help="what is asked for, in place of training's")
 
 
@@ -45,6 +46,7 @@ def style_of(args: argparse.Namespace) -> tuple[PromptStyle, str]:
         + ("" if style.thinking else ", without thinking")
         + ("" if style.answer_format == ANSWER_TAG else ", answers as tool calls")
         + (f", up to {style.history_screens} earlier screens" if style.history_screens else "")
+        + (f", cropped to {style.history_crop:g}" if style.history_screens and style.history_crop else "")
         + "".join(f"; {line}" for line in told)
     )
 
@@ -108,6 +110,10 @@ def _overridden(style: PromptStyle, args: argparse.Namespace) -> tuple[PromptSty
     if args.history_screens not in (None, style.history_screens):
         told.append(f"--history_screens {args.history_screens} in place of {style.history_screens}")
         style = replace(style, history_screens=args.history_screens)
+    if args.history_crop not in (None, style.history_crop):
+        check_crop(args.history_crop)
+        told.append(f"--history_crop {args.history_crop:g} in place of {style.history_crop:g}")
+        style = replace(style, history_crop=args.history_crop)
     if args.answer_format not in (None, style.answer_format):
         told.append(f"--answer_format {args.answer_format} in place of {style.answer_format}")
         style = replace(style, answer_format=args.answer_format)

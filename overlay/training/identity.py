@@ -32,8 +32,8 @@ NAMES = (
     "use_bias_correction_kl", "sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps", "temperature",
     "top_p", "top_k", "min_p", "repetition_penalty", "seed", "dynamic_sampling", "generate_ahead",
     "answer_weight", "direct_share", "difficulty", "thinking", "least_blame", "data_weights", "curriculum_epochs",
-    "answer_format", "history_screens", "episodes", "episode_steps", "patches", "episode_discount", "episode_weight",
-    "live_pages", "live_tasks", "live_seeds",
+    "answer_format", "history_screens", "history_crop", "episodes", "episode_steps", "patches", "episode_discount",
+    "episode_weight", "live_pages", "live_tasks", "live_seeds",
 )  # fmt: skip
 
 

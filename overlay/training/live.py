@@ -23,6 +23,7 @@ from overlay.live.kinds import pages_of
 from overlay.live.worker import STRIDE
 from overlay.metrics.flags import FINAL_TYPES
 from overlay.metrics.rules.step import screen_of
+from overlay.prompt.crop import Point, landed
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template, render_question
 from overlay.settings import TrainerOptions
@@ -49,6 +50,7 @@ class LiveRollout:
         self.rows: list[Row] = []
         self.history: list[str] = []
         self.screens: list[str] = []
+        self.points: list[Point | None] = []  # where on each of them the model's action landed
 
     def seen(self, seen: Seen | Lost) -> None:
         """What the page shows, at first or after an action."""
@@ -74,8 +76,9 @@ class LiveRollout:
         template = self.style.template or load_template(self.style.language)
         source = f"{self.name}-{self.seed}/{Path(self.screens[-1]).stem}"
         problem = render_question(template, input_of(self.goal, self.history, self.screens), self.style.language)
+        earlier = self.style.earlier(self.screens, self.points)
         row = {
-            "problem": problem, "solution": "", "image": [*self.style.earlier(self.screens), *self.screens[-2:]],
+            "problem": problem, "solution": "", "image": [*earlier, *self.screens[-2:]],
             "accu_reward_method": "page", "elements": None, "group": "", "thinking": "", "source": source,
         }  # fmt: skip
         columns = example_columns({name: [value] for name, value in row.items()}, self.style)
@@ -91,6 +94,7 @@ class LiveRollout:
             self.wanted, self.final = action, True
         else:
             self.wanted = screen_of(self.rows[-1]).pixels(action)
+            self.points.append(landed(self.wanted))
             if self.wanted is None:  # nothing to do: it sees the same screen again
                 self.screens.append(self.screens[-1])
 

@@ -14,7 +14,8 @@ from overlay.refused import defaults
 from overlay.settings import DataArguments
 
 UNSAID = {name: defaults(DataArguments)[name] for name in ("min_pixels", "max_pixels")}
-ASKED = ("thinking", "answer_format", "history_screens")  # flags that are a style's as they stand; None: not said
+# Flags that are a style's as they stand; None: not said.
+ASKED = ("thinking", "answer_format", "history_screens", "history_crop")
 VLM_R1S = {"thinking": "thinking", "answer_format": "<answer>"}  # what its templates for other tasks ask for
 
 
@@ -25,7 +26,10 @@ def style_of_run(args: Any, model: str, question_template: str | None = None, sa
     `question_template`: VLM-R1's, for task types that are not `gui`. `says`: this process prints what was chosen.
     """
     before = read_style(Path(model)) if Path(model).is_dir() else None
+    crop = getattr(args, "history_crop", None)
     taken = as_trained(args, model, before)
+    if crop and not args.history_screens:
+        raise SettingError(f"--history_crop {crop:g}: does nothing without --history_screens, whose screens it crops")
     if says and taken:
         print(f"{model}/{STYLE_FILE}: {' '.join(taken)}, for it was trained so", file=sys.stderr)
     if args.coordinate_space == AUTO:
@@ -97,6 +101,7 @@ def contradictions(before: PromptStyle, now: PromptStyle) -> list[str]:
         "--thinking": (before.thinking, now.thinking),
         "--answer_format": (before.answer_format, now.answer_format),
         "--history_screens": (before.history_screens, now.history_screens),
+        "--history_crop": (before.history_crop, now.history_crop),
     }
     told = [f"{name} {_said(old)}; this run has {_said(new)}" for name, (old, new) in pairs.items() if old != new]
     if None not in (before.template, now.template) and before.template != now.template:

@@ -55,7 +55,8 @@ def read(rows, tree, history, **more):
 
 
 def names(paths):
-    return [int(path.rpartition("/")[2].removesuffix(".png")) for path in paths]
+    found = (path["image"] if isinstance(path, dict) else path.partition("#")[0] for path in paths)
+    return [int(path.rpartition("/")[2].removesuffix(".png")) for path in found]
 
 
 def test_rows_say_the_screens_of_earlier_steps(rows, tree):
@@ -64,7 +65,7 @@ def test_rows_say_the_screens_of_earlier_steps(rows, tree):
         [], [], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 7], [1, 2, 3, 4, 5, 7, 8],
         [1, 2, 3, 4, 5, 7, 8, 9], [2, 3, 4, 5, 7, 8, 9, 10], [],
     ]  # fmt: skip
-    assert told[2]["earlier"] == ["7/1.png"]
+    assert told[2]["earlier"] == [{"image": "7/1.png", "point": [35, 55]}]
     assert told[2]["image"] == ["7/2.png", "7/3.png"]
     assert "earlier" not in told[0]
     assert earlier_screens(tree / "7" / "notes.json", []) == []
@@ -75,7 +76,7 @@ def test_a_prompt_shows_them_before_its_own(rows, tree, history):
     style = PromptStyle(load_template("en"), "en", history_screens=history)
     examples = as_examples(read(rows, tree, history), style)
     for row, example in zip(map(json.loads, rows.open()), examples, strict=True):
-        shown = row.get("earlier", [])[-history:] if history else []
+        shown = [each["image"] for each in row.get("earlier", [])][-history:] if history else []
         assert names(example["image_path"]) == names(shown + row["image"])
         assert [image.size[1] for image in example["images"]] == [112 + 28 * n for n in names(example["image_path"])]
         parts = example["prompt"][0]["content"]
@@ -160,8 +161,8 @@ def test_data_check_reads_them(rows, tree, capsys, monkeypatch):
     (tree / "7" / "1.png").unlink()
     assert check.main([str(rows), "--images", str(tree), "--workers", "1"]) == 1
     assert "rows.jsonl:12: 7/1.png" not in capsys.readouterr().err
-    lines = rows.read_text().replace('"earlier": ["7/1.png"]', '"earlier": "7/1.png"')
-    rows.write_text(lines)
+    one = '[{"image": "7/1.png", "point": [35.0, 55.0]}]'
+    rows.write_text(rows.read_text().replace(f'"earlier": {one}', '"earlier": "7/1.png"'))
     assert check.main([str(rows), "--images", str(tree), "--workers", "1"]) == 1
     assert "rows.jsonl:3: 'earlier' is no list of paths" in capsys.readouterr().err
 
@@ -184,7 +185,9 @@ def test_who_asks_later_shows_as_many(rows, tree, tmp_path):
 
 
 def test_screens_of_a_page_that_is_played():
-    seen = list("abcdef")
-    assert PromptStyle(history_screens=3).earlier(seen) == ["b", "c", "d"]
-    assert PromptStyle(history_screens=8).earlier(seen[:3]) == ["a"]
-    assert PromptStyle().earlier(seen) == PromptStyle(history_screens=8).earlier(seen[:2]) == []
+    seen, points = list("abcdef"), [(1, 2), None, (-3.4, 4), (5, 6), (7, 8)]
+    assert PromptStyle(history_screens=3).earlier(seen, points) == ["b", "c", "d"]
+    assert PromptStyle(history_screens=8).earlier(seen[:3], points[:2]) == ["a"]
+    assert PromptStyle().earlier(seen, points) == PromptStyle(history_screens=8).earlier(seen[:2], points[:1]) == []
+    cut = PromptStyle(history_screens=3, history_crop=0.5).earlier(seen, points)
+    assert cut == ["b", "c#crop=0.500000@-3,4", "d#crop=0.500000@5,6"]

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from overlay.action.action import answer_text
+from overlay.action.action import Action, answer_text
 from overlay.action.completion import ANSWER_TAG, TOOL_CALL
 from overlay.action.space import Space, rescale_action
 from overlay.live.apps.environment import PAGES as APPS
@@ -18,6 +18,7 @@ from overlay.live.miniwob.solve import solve
 from overlay.live.phone.environment import PAGES as PHONE
 from overlay.play import run as play
 from overlay.play.episode import episode
+from overlay.prompt.crop import landed, taken_apart
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template
 from overlay.serve.client import Answer, Client
@@ -27,7 +28,8 @@ from tests.conftest import needs_chromium
 from tests.pages.looks import look as look_at
 
 pytestmark = [pytest.mark.integration, needs_chromium]
-OTHER = {"norm1000": {"answer_format": TOOL_CALL, "history_screens": 1}}  # tool calls and earlier screens too
+# Tool calls and earlier screens too.
+OTHER = {"norm1000": {"answer_format": TOOL_CALL, "history_screens": 1, "history_crop": 0.5}}
 THINK = '<think>{"task_interpretation": ""}</think>'
 
 
@@ -78,6 +80,10 @@ def test_the_oracles_actions_are_rewarded(task, space, repeated):
     for number, (messages, paths) in enumerate(player.asked):
         text = "".join(part.get("text", "") for part in messages[0]["content"])
         assert len(paths) == min(number + 1, 2 + OTHER.get(space, {}).get("history_screens", 0))
+        if len(paths) == 3:  # the first around where the player's own action landed
+            crop, place = taken_apart(paths[0])[1], landed(Action(*actions[number - 2][:2]))
+            assert (crop is None) == (place is None)
+            assert crop is None or crop.point == pytest.approx(place, abs=2)
         assert all(json.dumps(plan, ensure_ascii=False)[1:-1] in text for *_, plan in actions[:number])
 
 

@@ -11,23 +11,27 @@ from types import SimpleNamespace
 import pytest
 import torch
 from datasets import Dataset
+from PIL import Image
 
 from overlay.action.action import BOX_TYPES
 from overlay.action.space import Space
+from overlay.data.images import encode, size_of
 from overlay.errors import RunStopped, SettingError
+from overlay.live.environment import Goal, Seen
 from overlay.live.fleet import Fleet
 from overlay.live.phone.environment import SCALE
 from overlay.live.phone.screen import UNIT
 from overlay.live.phone.tasks import draw_task
 from overlay.live.phone.words import LANGUAGES
 from overlay.live.worker import STRIDE
+from overlay.prompt.crop import Crop, taken_apart
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.template import load_template, step_input
 from overlay.rewards.page import page_reward
 from overlay.settings import TrainerOptions
 from overlay.training.backend import Answer
 from overlay.training.episodes import Episodes, Played
-from overlay.training.live import UNLIKE, LivePages, live_pages
+from overlay.training.live import UNLIKE, LivePages, LiveRollout, live_pages
 from tests.conftest import needs_chromium
 from tests.live.flaky_pages import ASKED
 from tests.live.test_fleet import browsers
@@ -86,6 +90,19 @@ def world(tmp_path):
 def episodes_of(world, slots):
     options = SimpleNamespace(episode_steps=slots, episode_discount=0.5, episode_weight=0.0, scale_rewards="none")
     return Episodes(world, options, 2, lambda values: values)
+
+
+def test_earlier_screens_are_cropped_where_the_models_own_action_landed(tmp_path):
+    shots = [encode(Image.new("RGB", (400, 800), (n, n, n)), "png").data for n in range(4)]
+    style = PromptStyle(load_template("en"), "en", space=Space("norm1000"), history_screens=8, history_crop=0.5)
+    one, shown = LiveRollout("phone/x", style, tmp_path), []
+    for shot, said in zip(shots, [("click", "500,250", ""), ("back", "", ""), ("wait", "", ""), None], strict=True):
+        one.seen(Seen(shot, None, None if shown else Goal("do", ["a"], "phone"), 3))
+        shown.append(one.due())
+        one.take(answer(*said) if said else "eh?")
+    crops = [[taken_apart(path)[1] for path in row["image_path"]] for row in shown]
+    assert crops == [[None], [None, None], [Crop(0.5, (200, 200)), None, None], [Crop(0.5, (200, 200)), *[None] * 3]]
+    assert size_of(shown[2]["image_path"][0]) == (200, 200)
 
 
 @pytest.mark.integration

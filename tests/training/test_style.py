@@ -78,13 +78,17 @@ def test_what_the_flags_say_goes_before_it_with_a_warning(direct, capsys):
 
 
 def test_a_template_of_the_models_own_is_taken(direct):
-    mine = {"answer_format": "tool_call", "history_screens": 2}
+    mine = {"answer_format": "tool_call", "history_screens": 2, "history_crop": 0.5}
     write_style(PromptStyle("Mine: ", "en", space=ENGLISH.space, **mine), direct)
     assert style_of_run(left_open(answer_format="answer_tag", history_screens=0), str(direct)).history_screens == 0
     args = left_open()
     style = style_of_run(args, str(direct))
     assert (style.template, style.language, style.thinking) == ("Mine: ", "en", True)
-    assert (style.answer_format, style.history_screens) == ("tool_call", 2)
+    assert {name: getattr(style, name) for name in mine} == mine
+    whole = style_of_run(left_open(history_screens=1, history_crop=0.0), str(direct))
+    assert (whole.history_screens, whole.history_crop) == (1, 0)
+    with pytest.raises(SettingError, match=r"--history_crop 0\.3: does nothing without --history_screens"):
+        style_of_run(left_open(history_screens=0, history_crop=0.3), str(direct))
     assert args.prompt_template == f"{direct}/prompt_style.json"
 
 
