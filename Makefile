@@ -89,7 +89,7 @@ import: $(VENV)/.ready ## Published dataset to task folders: SOURCE= (see docs/d
 data-check: $(VENV)/.ready ## Validate a data file and count: DATA= IMAGES= [PROCESSOR=model folder]
 	$(call need,DATA,file.jsonl)
 	$(call need,IMAGES,image folder)
-	$(PY) -m data_prep.check "$(DATA)" --images "$(IMAGES)" $(if $(PROCESSOR),--processor "$(PROCESSOR)") --image-check $(IMAGE_CHECK)
+	$(PY) -m data_prep.check "$(DATA)" --images "$(IMAGES)" $(if $(PROCESSOR),--processor "$(PROCESSOR)") --image-check $(IMAGE_CHECK) $(ARGS)
 
 .PHONY: sample
 sample: $(VENV)/.ready ## Print one row in full: DATA= [INDEX= or SEED=]

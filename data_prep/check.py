@@ -24,18 +24,21 @@ import orjson
 from tqdm import tqdm
 
 from data_prep.steps import check_also, check_output
-from overlay.action.completion import load_json
+from overlay.action.completion import TAGS, load_json
 from overlay.action.space import LEAST_PIXELS
 from overlay.checks import at_least, only_with
 from overlay.data.images import check_image
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import KEYS, RowError, parse_row
 from overlay.errors import Arguments, DataError, command, shortened
+from overlay.prompt.template import step_input
 from overlay.rewards.accuracy import METHODS
+from overlay.settings import MOST_EARLIER, check_crop
 
 SHOWN = 20
 BUDGETS = (1024, 2048, 4096, 8192, 16384)
 CHUNK = 64
+ASKED = ("answer_format", "history_screens", "history_crop")  # flags of a prompt's style
 COORDINATES = ("click", "long_click", "swipe")
 
 
@@ -54,12 +57,14 @@ class Tally:
     plans: Counter = field(default_factory=Counter)
     unread: Counter = field(default_factory=Counter)
     apps: Counter = field(default_factory=Counter)
+    lacking: list[int] = field(default_factory=list)  # lines whose history goes beyond their screens, without earlier
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         self.rows += other.rows
         for name in ("earlier", "images", "sizes", "types", "also", "elements", "groups", "plans", "unread", "apps"):
             getattr(self, name).update(getattr(other, name))
+        self.lacking.extend(other.lacking)
         self.problems.extend(other.problems)
 
 
@@ -78,6 +83,8 @@ def check_chunk(lines: list[tuple[int, bytes]], images: Path, decode: bool) -> T
         tally.unread.update(orjson.loads(line).keys() - set(KEYS))
         tally.images[len(row["image"])] += 1
         tally.earlier[len(row["earlier"])] += 1
+        if not row["earlier"] and steps_before(row["problem"]) >= max(1, len(row["image"])):
+            tally.lacking.append(number)
         for path, *_ in row["earlier"]:
             if problem := check_image(images / path, decode=False)[1]:  # its own row decodes it
                 tally.problems.append((number, f"{path}: {problem}"))
@@ -112,6 +119,12 @@ def _annotated(elements: list | None) -> str:
     return "not annotated" if elements is None else "annotated" if elements else "annotated, none on the screen"
 
 
+def steps_before(problem: str) -> int:
+    """Steps in the history of a GUI prompt's input."""
+    history = step_input(problem)[1].get("history_path_all")
+    return len(history) if isinstance(history, list) else 0
+
+
 def _app(problem: str) -> str:
     """app_name of the step input that ends a GUI prompt, if there is one."""
     line = problem[problem.rfind("\n") + 1 :]
@@ -138,9 +151,9 @@ def check(file: Path, images: Path, workers: int = 1, decode: bool = True) -> Ta
     return total
 
 
-def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | None) -> list[int]:
-    """Prompt length in tokens of every row with a model folder's processor, with the sentence on
-    coordinates that its training has by default. Loads transformers. SettingError for a model that is not trained."""
+def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | None, **asked: Any) -> list[int]:
+    """Prompt length in tokens of every row with a model folder's processor, as its training has them by default, with
+    the flags `asked` of a prompt's style. Loads transformers. SettingError for a model that is not trained."""
     from overlay.data.dataset import load_dataset
     from overlay.data.lengths import prompt_lengths
     from overlay.data.templates import style_of_rows
@@ -148,19 +161,19 @@ def token_lengths(file: Path, images: Path, processor: str, max_pixels: int | No
 
     made = load_processor(processor, max_pixels=max_pixels)
     check_grids(processor, made)
-    style = style_of_training(processor, made)
-    rows = load_dataset(str(file), str(images), history=style.history_screens)
+    style = style_of_training(processor, made, **asked)
+    rows = load_dataset(str(file), str(images), history=style.history_screens, crop=style.history_crop)
     return prompt_lengths(rows, style_of_rows(style, rows), made)
 
 
-def style_of_training(model: str, processor: Any) -> Any:
-    """The PromptStyle that training has by default with a model folder and its processor."""
+def style_of_training(model: str, processor: Any, **asked: Any) -> Any:
+    """The PromptStyle that training has by default with a model folder and its processor, and with `asked` on top."""
     from overlay.training.style import style_of_run
 
     size = processor.image_processor.size
     flags = Namespace(
         coordinate_space="auto", min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"], task_type="gui",
-        prompt_template=None,
+        prompt_template=None, **asked,
     )  # fmt: skip
     return style_of_run(flags, model, says=False)
 
@@ -183,11 +196,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--images", type=Path, required=True, help="image folder of the file")
     parser.add_argument("--processor", help="model folder: print prompt lengths in its tokens")
     parser.add_argument("--max-pixels", type=int, help="with --processor: the training's --max_pixels")
+    parser.add_argument("--answer_format", choices=tuple(TAGS), help="with --processor: training's (the model's)")
+    many = range(MOST_EARLIER + 1)
+    parser.add_argument("--history_screens", type=int, choices=many, help="with --processor: training's (the model's)")
+    parser.add_argument("--history_crop", type=float, help="with --processor: training's (the model's)")
     parser.add_argument("--image-check", choices=("decode", "header"), default="decode")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args(argv)
     at_least(args, workers=1, max_pixels=LEAST_PIXELS)
-    only_with(args, "processor", "--processor", "max_pixels")
+    only_with(args, "processor", "--processor", "max_pixels", *ASKED)
+    check_crop(args.history_crop or 0.0)
     if not args.data.is_file():
         raise DataError(f"{args.data}: no such file (DATA=)")
     if not args.images.is_dir():
@@ -198,6 +216,10 @@ def main(argv: list[str] | None = None) -> int:
     print(f"rows: {tally.rows:,}")
     _table("images per row", tally.images)
     _table("earlier screens per row", tally.earlier)
+    if tally.lacking and sum(tally.earlier.values()) > tally.earlier[0]:  # others have some
+        lines = ", ".join(map(str, tally.lacking[:SHOWN]))
+        said = "with none, though their history goes further back than their screens"
+        print(f"  {len(tally.lacking):>9,}  {said}: {lines}")
     _table("image sizes", tally.sizes)
     _table("action types", tally.types)
     _table("right answers per row", tally.also)
@@ -208,7 +230,8 @@ def main(argv: list[str] | None = None) -> int:
     if tally.unread:
         _table("keys that are not read", tally.unread)
     if args.processor and not tally.problems:
-        lengths = sorted(token_lengths(args.data, args.images, args.processor, args.max_pixels))
+        asked = {name: getattr(args, name) for name in ASKED}
+        lengths = sorted(token_lengths(args.data, args.images, args.processor, args.max_pixels, **asked))
         quantiles = {q: lengths[min(len(lengths) - 1, int(q / 100 * len(lengths)))] for q in (0, 50, 95, 99, 100)}
         print("prompt tokens: " + json.dumps({f"p{q}": value for q, value in quantiles.items()}))
         print("rows that a --max_prompt_length keeps:")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from data_prep import check
 from data_prep.convert import convert
+from overlay.action.completion import TOOL_CALL
 from overlay.action.space import Space
 from overlay.data.budget import fit
 from overlay.data.dataset import load_dataset
@@ -165,6 +166,29 @@ def test_data_check_reads_them(rows, tree, capsys, monkeypatch):
     rows.write_text(rows.read_text().replace(f'"earlier": {one}', '"earlier": "7/1.png"'))
     assert check.main([str(rows), "--images", str(tree), "--workers", "1"]) == 1
     assert "rows.jsonl:3: 'earlier' is no list of paths" in capsys.readouterr().err
+
+
+def test_data_check_measures_with_them_and_names_rows_that_lack_them(rows, tree, tiny_model_dir, capsys):
+    def told(*flags):
+        line = [str(rows), "--images", str(tree), "--workers", "1", "--image-check", "header", *flags]
+        assert check.main([*line, "--processor", str(tiny_model_dir), "--max-pixels", "9408"]) == 0
+        out = capsys.readouterr().out
+        return json.loads(out.partition("prompt tokens: ")[2].splitlines()[0])["p100"], out
+
+    plain, out = told()
+    assert "history goes further back" not in out
+    processor = load_processor(str(tiny_model_dir), max_pixels=9408)
+    for style in (PromptStyle(history_screens=3), PromptStyle(history_screens=3, answer_format=TOOL_CALL)):
+        longest, _ = told("--history_screens", "3", "--answer_format", style.answer_format)
+        assert longest == max(prompt_lengths(read(rows, tree, 3), style, processor)) > plain
+    lines = [json.loads(line) for line in rows.open()]
+    for number, row in enumerate(lines, 1):
+        text = row["conversations"][0]["value"]
+        assert '["点击搜索"]' in text or number in (1, 12)
+        row["conversations"][0]["value"] = text.replace('["点击搜索"]', json.dumps(["a"] * (number - 1)))
+    del lines[4]["earlier"]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    assert "          1  with none, though their history goes further back than their screens: 5\n" in told()[1]
 
 
 def test_who_asks_later_shows_as_many(rows, tree, tmp_path):
