@@ -107,8 +107,8 @@ def write(args: Namespace, files: list[DataFile], shown: Shown) -> int:
     parts = [cards(each, name, count, args.seed, shown) for name, each in zip(names, files, strict=True)]
     write_page(
         args.out, "preview.html", names=names, files=files, said=shown.said, problems=problems, broken=broken,
-        shared=shared(files), figures=histograms(files, lengths), cards=[card for part in parts for card in part],
-        limit=args.max_pixels,
+        shared=shared(files), figures=histograms(files, lengths, shown),
+        cards=[card for part in parts for card in part], limit=args.max_pixels,
     )  # fmt: skip
     return broken
 
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     writable_file(args.out)
     shown = shown_as(args)
     decode = args.image_check == "decode"
-    files = [read(path, folder, shown.style.space, args.workers, decode) for path, folder in pairs]
+    files = [read(path, folder, args.workers, decode) for path, folder in pairs]
     broken = write(args, files, shown)
     rows = sum(each.tally.rows for each in files)
     print(f"{args.out}: {rows:,} rows of {len(files)} files, {broken} problems")

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from data_prep.check import Tally, check_chunk, chunks
 from overlay.action.action import BOX_TYPES, parse_action
-from overlay.action.space import Space
 from overlay.data.images import size_of
 from overlay.data.parallel import ordered_map
 from overlay.data.rows import parse_row
@@ -26,7 +25,7 @@ SHOWN = 3  # examples of a kind
 
 @dataclass(frozen=True)
 class Row:
-    """A good row. `box`: (width, height) of the gold box in pixels, `screen`: of the current screen; `tokens`: of its
+    """A good row. `box`: (width, height) of the gold box in pixels, `screen`: of the current screen; `sizes`: of its
     images; `content`: digest of question, screens' paths and right answers."""
 
     line: int
@@ -38,7 +37,7 @@ class Row:
     box: tuple[float, float] | None
     characters: int
     gold_characters: int
-    tokens: int
+    sizes: tuple[tuple[int, int], ...]
 
 
 @dataclass
@@ -51,7 +50,7 @@ class DataFile:
     rows: list[Row]
 
 
-def row_of(number: int, line: bytes, folder: Path, space: Space) -> Row:
+def row_of(number: int, line: bytes, folder: Path) -> Row:
     """The record of a row that `check_chunk` finds nothing wrong with."""
     row = parse_row(line)
     sizes = [size_of(str(folder / path)) for path in row["image"]]
@@ -63,22 +62,22 @@ def row_of(number: int, line: bytes, folder: Path, space: Space) -> Row:
         number, hashlib.sha256(parts.encode(errors="replace")).hexdigest()[:24],
         str(step_input(row["problem"])[1].get("task_content") or ""), gold.type if gold else "(not an action)",
         tuple(os.path.abspath(folder / path) for path in row["image"]), sizes[-1] if sizes else None, box,
-        len(row["problem"]), len(row["solution"]), sum(space.tokens(*size) for size in sizes),
+        len(row["problem"]), len(row["solution"]), tuple(sizes),
     )  # fmt: skip
 
 
-def _chunk(lines: list[tuple[int, bytes]], folder: Path, space: Space, decode: bool) -> tuple[Tally, list[Row]]:
+def _chunk(lines: list[tuple[int, bytes]], folder: Path, decode: bool) -> tuple[Tally, list[Row]]:
     tally = check_chunk(lines, folder, decode)
     broken = {number for number, _ in tally.problems}
-    found = (row_of(number, line, folder, space) for number, line in lines if line.strip() and number not in broken)
+    found = (row_of(number, line, folder) for number, line in lines if line.strip() and number not in broken)
     return tally, list(found)
 
 
-def read(path: Path, folder: Path, space: Space, workers: int, decode: bool) -> DataFile:
+def read(path: Path, folder: Path, workers: int, decode: bool) -> DataFile:
     """All that is counted of a file."""
     read = DataFile(path, folder, Tally(), [])
     with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, delay=2) as progress:
-        work = partial(_chunk, folder=folder, space=space, decode=decode)
+        work = partial(_chunk, folder=folder, decode=decode)
         for tally, rows in ordered_map(work, chunks(path, progress), workers):
             read.tally.add(tally)
             read.rows += rows

@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,12 @@ class Shown:
     said: str
     processor: Any = None
 
+    def tokens(self, width: int, height: int) -> int:
+        """Of an image of width x height pixels, as the model's processor counts them."""
+        if self.processor is None:
+            return self.style.space.tokens(width, height)
+        return image_tokens(width, height, self.processor)
+
 
 def histogram(title: str, unit: str, parts: dict[str, Sequence[float]], log: bool = False) -> str:
     """Shares of each part's values over 30 bins, as inline SVG; a part's name tells how many there are."""
@@ -63,8 +69,10 @@ def histogram(title: str, unit: str, parts: dict[str, Sequence[float]], log: boo
     return svg(figure)
 
 
-def histograms(files: list[DataFile], lengths: dict[str, list[int]] | None) -> list[str]:
+def histograms(files: list[DataFile], lengths: dict[str, list[int]] | None, shown: Shown) -> list[str]:
     """The page's histograms; `lengths`: prompts in tokens by file's name, where a processor was given."""
+
+    count = cache(shown.tokens)  # screens have few sizes
 
     def of(value: Callable[[Row], float | None]) -> dict[str, Sequence[float]]:
         return {name_of(each, files): [v for row in each.rows if (v := value(row)) is not None] for each in files}
@@ -75,7 +83,7 @@ def histograms(files: list[DataFile], lengths: dict[str, list[int]] | None) -> l
     figures = [histogram("prompts", "tokens, images included", dict(lengths))] if lengths else []
     figures += [
         histogram("questions", "characters", of(lambda row: row.characters)),
-        histogram("images of a row", "tokens", of(lambda row: row.tokens)),
+        histogram("images of a row", "tokens", of(lambda row: sum(count(*size) for size in row.sizes))),
         histogram("gold answers", "characters", of(lambda row: row.gold_characters)),
         histogram("gold boxes: width", "% of the screen", of(lambda row: side(row, 0)), log=True),
         histogram("gold boxes: height", "% of the screen", of(lambda row: side(row, 1)), log=True),
@@ -127,7 +135,6 @@ def _card(row: dict[str, Any], facts: Row, source: str, shown: Shown, folder: Pa
     paths = [os.path.abspath(folder / path) for path in row["image"]]
     sizes = [size_of(path, source) for path in paths]
     messages = style.messages(row["problem"], len(paths))
-    count = partial(image_tokens, processor=shown.processor) if shown.processor else style.space.tokens
     box, scale = facts.box, scale_of(style, paths, source)
     further = [shape(parse_action(text), "also") for text in row["also"]]
     return {
@@ -137,5 +144,5 @@ def _card(row: dict[str, Any], facts: Row, source: str, shown: Shown, folder: Pa
         "names": [f"{'/'.join(Path(path).parts[-2:])}, {w} × {h}" for path, (w, h) in zip(paths, sizes, strict=True)],
         "shapes": shapes(*further, shape(parse_action(row["solution"]), "gold")),
         "box": f"{box[0]:g} × {box[1]:g} px" if box else "",
-        "prompt": shown.prompt(messages, [count(*size) for size in sizes]),
+        "prompt": shown.prompt(messages, [shown.tokens(*size) for size in sizes]),
     }  # fmt: skip

@@ -5,14 +5,18 @@ import re
 import shutil
 from argparse import Namespace
 from html import unescape
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from transformers import Glm4vImageProcessor
 
 from data_prep.convert import convert
 from data_prep.preview import __main__ as preview
-from data_prep.preview.facts import by_kind
+from data_prep.preview.facts import by_kind, read
+from data_prep.preview.page import Shown, histograms
 from overlay.action.space import Space
 from overlay.model.processor import load_processor
 from overlay.prompt.style import PromptStyle
@@ -109,6 +113,19 @@ def test_prompts_are_those_of_the_model(data, task_tree, tiny_model_dir, tmp_pat
     assert whole.replace("<|image_pad|>", f"<|image_pad|> × {tokens}") in shown
     assert "golds as it counts coordinates: resized" in shown
     assert ">tokens, images included</text>" in shown
+
+
+def test_image_tokens_are_those_of_the_processor(data, task_tree):
+    """GLM-4V's takes frames in pairs and resizes otherwise than Qwen-VL's."""
+    images = Glm4vImageProcessor(size={"shortest_edge": 3136, "longest_edge": 20_000})
+    shown = Shown(PromptStyle(), lambda messages, tokens: "", "", SimpleNamespace(image_processor=images))
+    screens = [Image.open(task_tree / "10" / "10_1.png").resize((300, 500)), Image.new("RGB", (700, 300))]
+    for screen in screens:
+        patches = images(images=[screen], return_tensors="np")["pixel_values"]
+        assert shown.tokens(*screen.size) == len(patches) // images.merge_size**2
+    files = [read(data, task_tree, 1, False)]
+    each = [sum(shown.tokens(*size) for size in row.sizes) for row in files[0].rows]
+    assert f"median {np.median(each):,.4g}" in "".join(histograms(files, None, shown))
 
 
 @pytest.mark.parametrize(
