@@ -11,7 +11,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from overlay.data.parallel import ordered_map
-from overlay.data.rows import RowError, parse_row
+from overlay.data.rows import RowError, check_gold, parse_row
 from overlay.errors import DataError
 from overlay.prompt.template import step_input
 
@@ -87,6 +87,8 @@ def _rows(source: Source, part: Range) -> Iterator[dict]:
                 if source.methods is not None and row["accu_reward_method"] not in source.methods:
                     known = ", ".join(source.methods)
                     raise RowError(f"unknown reward method {row['accu_reward_method']!r} (known: {known})")
+                if row["accu_reward_method"] == "gui_action":
+                    check_gold(row["solution"])
             except RowError as error:
                 raise DataError(f"{source.file}:{number}: {error}") from error
             row["image"] = [os.path.join(folder, path) for path in row["image"]]

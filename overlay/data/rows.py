@@ -115,14 +115,21 @@ def _gold(text: str) -> str:
     return json.dumps({**record, "action_type": action.type, "action_parameter": parameter}, ensure_ascii=False)
 
 
-def _check_action(what: str, text: str) -> None:
+def _check_action(what: str, text: str, why: str = "") -> None:
     """RowError for text that is no action that a step can be: no type of ours, or one of a place without its four
     coordinates."""
     action = from_record(load_json(text))
     if action is None or action.type not in ACTION_NAMES:
-        raise RowError(f"{what} is no action, as the row's own answer is: {text[:80]}")
+        raise RowError(f"{what} is no action{why}: {text[:80]}")
     if action.type in (*BOX_TYPES, "swipe") and len(action.coordinates or ()) != 4:
         raise RowError(f"{what}: {action.type} {action.parameter!r} is not x1,y1,x2,y2")
+
+
+def check_gold(solution: str) -> None:
+    """RowError for the gold answer of a row of method `gui_action` that names an action type and is no action: nothing
+    that a model says would be worth anything. Text that names none is another kind of row's."""
+    if '"action_type"' in solution:
+        _check_action("the gold answer", solution)
 
 
 def also_of(row: dict, solution: str = "") -> list[str]:
@@ -138,7 +145,7 @@ def also_of(row: dict, solution: str = "") -> list[str]:
     own = from_record(load_json(solution))
     if own is not None and own.type in ACTION_NAMES:
         for number, text in enumerate(found):
-            _check_action(f"also[{number}]", text)
+            _check_action(f"also[{number}]", text, ", as the row's own answer is")
     return found
 
 

@@ -121,6 +121,24 @@ def test_what_would_be_lost_in_silence_is_refused(line, message, tmp_path, load)
         load(str(file))
 
 
+@pytest.mark.parametrize(
+    ("gold", "message"),
+    [
+        ('{"action_type": "fly"}', 'the gold answer is no action: {"action_type": "fly"}'),
+        ('{"action_type": "click", "action_parameter": NaN}', "the gold answer is no action"),
+        ('{"action_type": "click", "action_parameter": {"click": "1,2"}}', "click '1,2' is not x1,y1,x2,y2"),
+        ('{"action_type": "click", "action_parameter": {"swipe": "1,2,3,4"}}', "click None is not x1,y1,x2,y2"),
+    ],
+)
+def test_a_gold_that_no_answer_can_be_right_by_is_refused(gold, message, tmp_path, load):
+    file = write(tmp_path / "d.jsonl", [row(), row(answer=gold)])
+    with pytest.raises(DataError, match=rf"d\.jsonl:2: .*{re.escape(message)}"):
+        load(str(file), reward_method="gui_action")
+    assert len(load(str(file), reward_method="default")) == 2  # another schema's actions, compared as text
+    file = write(tmp_path / "mixed.jsonl", [row(), row(answer=gold, accu_reward_method="llm"), row(answer="yes")])
+    assert len(load(str(file), reward_method="gui_action")) == 3
+
+
 def test_elements_and_group_reach_the_trainer_and_the_score(tmp_path, load):
     Image.new("RGB", (200, 400)).save(tmp_path / "a.png")
     file = write(tmp_path / "d.jsonl", [row(elements=[[1, 2, 3.6, 4]], group="web"), row(elements=[]), row()])
