@@ -55,6 +55,15 @@ class Reply:
         return begun + self.reasoning + ("" if closed else "</think>") + self.content
 
 
+def reopened(text: str) -> str:
+    """A completion whose `<think>` was the end of its prompt, with that tag again: a `</think>` shows that it was.
+
+    >>> reopened("why</think><answer>what</answer>")
+    '<think>why</think><answer>what</answer>'
+    """
+    return f"<think>{text}" if "</think>" in text and "<think>" not in text else text
+
+
 def read_reply(body: bytes) -> Reply:
     """The reply in the body of a 200. Raises NoAnswer.
 

@@ -16,13 +16,8 @@ from transformers import AutoProcessor, ProcessorMixin
 from overlay.action.space import LEAST_PIXELS
 from overlay.checks import at_least
 from overlay.errors import Arguments, SettingError, command
+from overlay.prompt.opened import unopened
 from overlay.prompt.style_file import STYLE_FILE, read_style, write_style
-
-WHOLE = "{% set whole_prompt %}"
-UNOPENED = (
-    "{% endset %}{% if add_generation_prompt and whole_prompt.rstrip().endswith('<think>') %}"
-    "{{ whole_prompt.rstrip()[:-7] }}{% else %}{{ whole_prompt }}{% endif %}"
-)
 
 
 def load_processor(
@@ -51,8 +46,8 @@ def leave_thinking(processor: Any) -> None:
     them with an opened `<think>`; the completion would lack it, and read as one without a think part. Saved with the
     processor, so a checkpoint is served so. Calling it twice is harmless."""
     template = getattr(processor, "chat_template", None)
-    if isinstance(template, str) and "<think>" in template and not template.startswith(WHOLE):
-        processor.chat_template = f"{WHOLE}{template}{UNOPENED}"
+    if isinstance(template, str):
+        processor.chat_template = unopened(template)
 
 
 def training_processor(model: str, min_pixels: int, max_pixels: int, trusted: bool = False) -> ProcessorMixin:

@@ -15,10 +15,11 @@ from typing import Any
 from overlay.action.action import ACTION_NAMES, Action, parse_action
 from overlay.action.completion import ANSWER_TAG, THINK_FIELDS, TOOL_CALL, split
 from overlay.action.tool_call import BUTTONS, SAYS, STATUS, TOOL
-from overlay.chat import UNREACHED, Chat, NoAnswer, check_url
+from overlay.chat import UNREACHED, Chat, NoAnswer, check_url, reopened
 from overlay.checks import at_least
 from overlay.data.images import read_png_or_jpeg
 from overlay.errors import DataError, SettingError
+from overlay.prompt.opened import served_opened
 from overlay.prompt.style import PromptStyle
 
 GIVE_UP = 16  # requests in a row that no server answers; then it is gone
@@ -47,7 +48,7 @@ CALL = (
 @dataclass(frozen=True)
 class Settings:
     """How a server is asked. `structured`: by a grammar, where the server can; `thinking`: with that part;
-    `answer_format`: what the prompts ask for."""
+    `answer_format`: what the prompts ask for; `opened`: prompts may end with a `<think>` of the served template's."""
 
     url: str
     model: str = ""
@@ -58,6 +59,7 @@ class Settings:
     structured: bool = False
     thinking: bool = True
     answer_format: str = ANSWER_TAG
+    opened: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ class Client:
             print(f"{self.settings.url} takes no structured_outputs ({error}); asking without", file=sys.stderr)
             self.structured = False
             reply = await self.chat.complete(**options)
-        return Answer(reply.text, reply.prompt_tokens, reply.finish, self.settings.answer_format)
+        text = reopened(reply.text) if self.settings.opened else reply.text
+        return Answer(text, reply.prompt_tokens, reply.finish, self.settings.answer_format)
 
 
 def asking(parser: argparse.ArgumentParser, or_folder: bool = False) -> None:
@@ -210,5 +213,5 @@ def settings_of(args: argparse.Namespace, url: str, style: PromptStyle) -> Setti
     check_asking(args)
     return Settings(
         url, args.name, args.max_tokens, args.temperature, args.timeout, args.retries, args.structured,
-        style.thinking, style.answer_format,
+        style.thinking, style.answer_format, served_opened(Path(getattr(args, "model", None) or args.name)),
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """The client: what it loads, what it sends, and how it reads a reply."""
 
+import argparse
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -14,8 +16,10 @@ from overlay.data.dataset import load_dataset
 from overlay.data.lengths import prompt_lengths
 from overlay.errors import DataError
 from overlay.model.processor import load_processor
+from overlay.prompt.opened import unopened
 from overlay.prompt.style import PromptStyle
 from overlay.serve import client
+from tests.broken_server import WAIT, broken_server
 from tests.served_parts import HELD_OUT_TASKS
 from tests.stock import ROOT
 
@@ -50,6 +54,36 @@ def test_the_server_sees_as_many_tokens_as_training_counts(url, held_out, tiny_m
             ]
 
     assert asyncio.run(ask()) == lengths
+
+
+OPENS = "{% if add_generation_prompt %}assistant\n<think>\n{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "put_back"), [(OPENS, True), (None, True), ("assistant\n", False), (unopened(OPENS), False)]
+)
+@pytest.mark.parametrize("file", ["chat_template.jinja", "tokenizer_config.json"])
+def test_a_think_part_that_the_prompt_opened_is_whole(template, put_back, file, tmp_path):
+    """Under a folder's own template, also where no folder tells; a checkpoint of ours has to open it itself."""
+    if template is not None:
+        (tmp_path / file).write_text(template if file.endswith("jinja") else json.dumps({"chat_template": template}))
+    parser = argparse.ArgumentParser()
+    client.asking(parser)
+    with broken_server() as server:
+        server.kind = "as usual"
+        args = parser.parse_args(["--url", server.url, "--name", str(tmp_path)])
+        settings = client.settings_of(args, server.url, PromptStyle())
+
+        async def ask(says):
+            server.says = says
+            async with client.Client(settings) as asked:
+                return await asked.ask(PromptStyle().messages("?", 0), [])
+
+        answer = asyncio.run(ask(WAIT.removeprefix("<think>")))
+        assert answer.completion == (WAIT if put_back else WAIT.removeprefix("<think>"))
+        assert answer.think == ("{}" if put_back else None)
+        for whole in (WAIT, "<answer>x</answer>", "cut befo"):
+            assert asyncio.run(ask(whole)).completion == whole
 
 
 def test_images_are_sent_as_they_are_or_as_png(tmp_path):
