@@ -101,7 +101,7 @@ def test_the_demo_goes_on_by_seed(tmp_path, monkeypatch, capsys):
     """A seed whose run is whole is not trained again; one of other steps, or cut short, is."""
     monkeypatch.setattr(demo, "commit", lambda root: "abc123")
     making = "import sys, os; os.makedirs(sys.argv[sys.argv.index('--output_dir') + 1], exist_ok=True)"
-    monkeypatch.setitem(demo.PROGRAMS, "trl", ["-c", making])
+    monkeypatch.setitem(demo.GRPO, "trl", ["-c", making])
     folder = demo.train(tmp_path, 0, 5, "trl")
     (folder / "mark").touch()
     assert demo.train(tmp_path, 0, 5, "trl") == folder
@@ -111,7 +111,7 @@ def test_the_demo_goes_on_by_seed(tmp_path, monkeypatch, capsys):
     demo.train(tmp_path, 0, 6, "trl")
     assert not (folder / "mark").exists()
     assert "seed-0 is made anew (steps 5 there, 6 now)" in capsys.readouterr().err
-    monkeypatch.setitem(demo.PROGRAMS, "trl", ["-c", "raise SystemExit(3)"])
+    monkeypatch.setitem(demo.GRPO, "trl", ["-c", "raise SystemExit(3)"])
     with pytest.raises(RunStopped, match="seed 1 ended with status 3"):
         demo.train(tmp_path, 1, 5, "trl")
     assert demo.done(tmp_path / "seed-1") is None

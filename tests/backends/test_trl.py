@@ -66,9 +66,7 @@ def test_a_run_without_thinking(flags, tmp_path):
 
 def test_a_run_with_tool_calls(flags, tmp_path):
     """The same of --answer_format; an answer is right as a call, and only so."""
-    trainer = train(flags(
-        max_steps=1, answer_format=TOOL_CALL, reward_funcs=["spread", "format"], click_reward="point",
-    ))  # fmt: skip
+    trainer = train(flags(max_steps=1, answer_format=TOOL_CALL, reward_funcs=["spread", "format"]))
     assert read_style(tmp_path / "run").answer_format == trainer.rates.answer_format == TOOL_CALL
     asked = "".join(part.get("text", "") for part in trainer.train_dataset[0]["prompt"][0]["content"])
     assert ("<answer>" in asked, asked.count("<tools>")) == (False, 1)

@@ -17,7 +17,6 @@ from overlay.data.lengths import prompt_lengths
 from overlay.errors import DataError, SettingError
 from overlay.evaluate.identity import screen_digest
 from overlay.evaluate.rows import rows_of
-from overlay.model.processor import load_processor
 from overlay.prompt.crop import cropped, landed
 from overlay.prompt.style import PromptStyle
 from overlay.prompt.style_file import read_style, write_style
@@ -112,6 +111,8 @@ def test_rows_say_where_actions_landed(rows):
 
 
 def test_prompts_show_the_windows(rows, tree, tiny_model_dir):
+    from overlay.model.processor import load_processor
+
     whole, half, none = (60, 60), (WIDTH, HEIGHT), PromptStyle(load_template("en"), "en", history_screens=2)
     wanted = [[half], [half, half], [whole, half, half], [whole, whole, half, half], [whole, half, half, half]]
     data = read(rows, tree, HALF)

@@ -19,7 +19,6 @@ from overlay.data.images import check_image
 from overlay.data.lengths import prompt_lengths
 from overlay.errors import DataError
 from overlay.evaluate.rows import rows_of, step_digest
-from overlay.model.processor import load_processor
 from overlay.prompt.style import EARLIER, PromptStyle
 from overlay.prompt.style_file import read_style, write_style
 from overlay.prompt.template import load_template
@@ -103,6 +102,8 @@ def test_rows_without_a_template_and_other_layouts(rows, tree, tmp_path):
 
 
 def test_lengths_and_the_budget_count_them(rows, tree, tiny_model_dir):
+    from overlay.model.processor import load_processor
+
     processor = load_processor(str(tiny_model_dir), 784, 84 * 112)
     style = PromptStyle(load_template("en"), "en", history_screens=4)
     data = read(rows, tree, 4)
@@ -117,6 +118,8 @@ def test_lengths_and_the_budget_count_them(rows, tree, tiny_model_dir):
 
 def test_data_check_counts_as_a_model_was_trained(rows, tree, tiny_model_dir, tmp_path):
     """With its earlier screens, and in its words where rows bring none."""
+    from overlay.model.processor import load_processor
+
     bare = tmp_path / "bare.jsonl"
     with open(bare, "w") as file:
         for row in map(json.loads, rows.open()):
@@ -169,6 +172,8 @@ def test_data_check_reads_them(rows, tree, capsys, monkeypatch):
 
 
 def test_data_check_measures_with_them_and_names_rows_that_lack_them(rows, tree, tiny_model_dir, capsys):
+    from overlay.model.processor import load_processor
+
     def told(*flags):
         line = [str(rows), "--images", str(tree), "--workers", "1", "--image-check", "header", *flags]
         assert check.main([*line, "--processor", str(tiny_model_dir), "--max-pixels", "9408"]) == 0

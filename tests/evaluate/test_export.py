@@ -33,7 +33,7 @@ def make_flags(tiny_model_dir, demo_rows, tmp_path_factory):
             "val_split_ratio": 0.01, "eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 2,
         } | changed  # fmt: skip
         line = [
-            part for flag, value in values.items()
+            part for flag, value in values.items() if value is not None
             for part in (f"--{flag}", *map(str, value if isinstance(value, list) else [value]))
         ]  # fmt: skip
         assert train(line) == 0
@@ -93,7 +93,15 @@ def test_a_whole_run_is_exported_as_it_is(run, tmp_path):
 
 
 def test_an_adapter_is_merged(make_flags, tmp_path):
-    adapter = make_flags("adapter", use_peft="true", lora_r=4, eval_strategy="no", val_split_ratio=0)
+    adapter = make_flags(
+        "adapter",
+        use_peft="true",
+        lora_r=4,
+        eval_strategy="no",
+        val_split_ratio=0,
+        eval_steps=None,
+        per_device_eval_batch_size=None,
+    )
     assert "a LoRA adapter (rank 4) of" in (adapter / "README.md").read_text()
     assert ModelCard((adapter / "README.md").read_text()).data.library_name == "peft"
     assert export.main([str(adapter), str(tmp_path / "out")]) == 0

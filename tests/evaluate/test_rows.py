@@ -86,7 +86,7 @@ def test_a_further_right_action_is_scored_drawn_and_told_apart(tmp_path, space):
     (first,), (second,) = shown["answers"], bare["answers"]
     assert (first["right"], first["match"], second["right"], second["match"] < 0.2) == (True, 1.0, False, True)
     write(tmp_path / "rows.jsonl", [row("x.png", gold, also=["nothing"])])
-    with pytest.raises(DataError, match=r"rows\.jsonl:1: the gold answer is no action"):
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: also\[0\] is no action"):
         asked(str(tmp_path / "rows.jsonl"), str(tmp_path))
 
 
