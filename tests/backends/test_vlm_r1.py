@@ -31,6 +31,7 @@ def generates(folder, adapter_of=None):
     return model.generate(**inputs, max_new_tokens=4).shape[1] > inputs["input_ids"].shape[1]
 
 
+@pytest.mark.long
 def test_two_ranks_on_rows_of_no_one_and_two_images(upstream, tiny_model_dir, mixed_rows, tmp_path):
     log = run_stock(
         upstream, tiny_model_dir, mixed_rows, tmp_path / "run", eval_strategy="steps", eval_steps=1,

@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -183,7 +184,8 @@ def test_data_check_measures_with_them_and_names_rows_that_lack_them(rows, tree,
     plain, out = told()
     assert "history goes further back" not in out
     processor = load_processor(str(tiny_model_dir), max_pixels=9408)
-    for style in (PromptStyle(history_screens=3), PromptStyle(history_screens=3, answer_format=TOOL_CALL)):
+    english = PromptStyle(language="en", history_screens=3)  # as the rows are
+    for style in (english, replace(english, answer_format=TOOL_CALL)):
         longest, _ = told("--history_screens", "3", "--answer_format", style.answer_format)
         assert longest == max(prompt_lengths(read(rows, tree, 3), style, processor)) > plain
     lines = [json.loads(line) for line in rows.open()]

@@ -50,6 +50,7 @@ def test_the_plan_gives_no_action_away():
 
 @needs_chromium
 @pytest.mark.integration
+@pytest.mark.long
 def test_steps_are_drawn_anew_as_they_are(tmp_path):
     """Words and boxes; pixels may differ with Chromium's version."""
     assert main(["--out", str(tmp_path / "tasks"), "--train-steps", "8", "--heldout-steps", "8"]) == 0

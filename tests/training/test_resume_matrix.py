@@ -63,7 +63,9 @@ def steps(folder):
     }
 
 
-@pytest.mark.parametrize("zero3", [False, True], ids=["ddp", "zero3"])
+@pytest.mark.parametrize(
+    "zero3", [pytest.param(False, id="ddp", marks=pytest.mark.long), pytest.param(True, id="zero3")]
+)
 def test_rows_completions_losses_and_weights_are_the_same(start, zero3, tmp_path):
     config = tmp_path / "zero3.json"
     config.write_text(json.dumps(ZERO3))
