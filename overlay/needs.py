@@ -110,7 +110,7 @@ NEEDS = (
     Need(("gradient_checkpointing_kwargs",), "--gradient_checkpointing true", _on("gradient_checkpointing")),
     Need(("liger_kernel_config",), "--use_liger_kernel true", _on("use_liger_kernel")),
     # What is kept and told.
-    Need(("save_total_limit", "save_only_model"), "--save_strategy steps or epoch", _not("save_strategy", "no")),
+    Need(("save_only_model",), "--save_strategy steps or epoch", _not("save_strategy", "no")),
     Need(("greater_is_better",), "--metric_for_best_model", _on("metric_for_best_model")),
     Need(
         ("log_multimodal", "num_completions_to_print", "log_unique_prompts", "log_completions_hub_repo"),

@@ -16,7 +16,7 @@ from tools.arguments import classes
 # What makes a need unmet where the defaults meet it.
 UNMET = {
     "overlong": {"max_prompt_length": None}, "patches": {"episodes": "live"}, "difficulty": {"episodes": "live"},
-    "delta": {"loss_type": "vespo"}, "save_total_limit": {"save_strategy": "no"},
+    "delta": {"loss_type": "vespo"}, "save_only_model": {"save_strategy": "no"},
     "gradient_checkpointing_kwargs": {"gradient_checkpointing": False}, "direct_share": {"thinking": False},
 }  # fmt: skip
 # Flags whose help names another one that they do not need.
