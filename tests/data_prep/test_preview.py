@@ -88,9 +88,8 @@ def test_pixel_limits_are_the_models(tiny_model_dir, tmp_path):
     for given, said, limits in (
         (None, folder, (784, 784 * 12)), (9408, folder, (784, 9408)), (None, tiny_model_dir, (3136, 1_003_520)),
     ):  # fmt: skip
-        args = Namespace(
-            processor=str(said), max_pixels=given, prompt_template=None, answer_format=None, history_screens=None
-        )
+        unsaid = dict.fromkeys(("prompt_template", "answer_format", "history_screens", "history_crop"))
+        args = Namespace(processor=str(said), max_pixels=given, **unsaid)
         size = preview.shown_as(args).processor.image_processor.size
         assert (size["shortest_edge"], size["longest_edge"], args.max_pixels) == (*limits, limits[1])
 
