@@ -27,7 +27,8 @@ def unopened(template: str) -> str:
 
 def served_opened(folder: Path) -> bool:
     """Whether a model that is served under a folder's name may have its think part opened in the prompt: by the
-    folder's chat template; True where nothing tells, as for a folder of another machine."""
+    folder's chat template; False where nothing tells, as for a folder of another machine: a reply that lacks the tag is
+    then taken as it is, for its model may have left it out."""
     for name in FILES:
         try:
             text = (folder / name).read_text(encoding="utf-8")
@@ -36,4 +37,4 @@ def served_opened(folder: Path) -> bool:
             continue
         if isinstance(template, str):
             return may_open(template)
-    return True
+    return False

@@ -59,7 +59,7 @@ class Settings:
     structured: bool = False
     thinking: bool = True
     answer_format: str = ANSWER_TAG
-    opened: bool = True
+    opened: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,11 @@ OPENS = "{% if add_generation_prompt %}assistant\n<think>\n{% endif %}"
 
 
 @pytest.mark.parametrize(
-    ("template", "put_back"), [(OPENS, True), (None, True), ("assistant\n", False), (unopened(OPENS), False)]
+    ("template", "put_back"), [(OPENS, True), (None, False), ("assistant\n", False), (unopened(OPENS), False)]
 )
 @pytest.mark.parametrize("file", ["chat_template.jinja", "tokenizer_config.json"])
 def test_a_think_part_that_the_prompt_opened_is_whole(template, put_back, file, tmp_path):
-    """Under a folder's own template, also where no folder tells; a checkpoint of ours has to open it itself."""
+    """Under a folder's own template alone: where none tells, and at a checkpoint of ours, the model has left it out."""
     if template is not None:
         (tmp_path / file).write_text(template if file.endswith("jinja") else json.dumps({"chat_template": template}))
     parser = argparse.ArgumentParser()
