@@ -88,13 +88,17 @@ def test_a_prompt_shows_them_before_its_own(rows, tree, history):
         assert example["screen_size"] == [112, 112 + 28 * names(row["image"])[-1]]  # the current one's
 
 
-def test_rows_without_a_template_and_other_layouts(rows, tree, tmp_path):
-    bare = tmp_path / "bare.jsonl"
-    with open(bare, "w") as file:
-        for row in map(json.loads, rows.open()):
-            text = row["conversations"][0]["value"]
-            row["conversations"][0]["value"] = text[text.index('{"task_content"') :]
-            file.write(json.dumps(row) + "\n")
+@pytest.fixture
+def bare(rows, tmp_path):
+    """The file of `rows` without a template: inputs alone."""
+    lines = [json.loads(line) for line in rows.open()]
+    for turn in (row["conversations"][0] for row in lines):
+        turn["value"] = turn["value"][turn["value"].index('{"task_content"') :]
+    (tmp_path / "bare.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    return tmp_path / "bare.jsonl"
+
+
+def test_rows_without_a_template_and_other_layouts(rows, bare, tree):
     first = PromptStyle(load_template("en"), "en", history_screens=3, answer_format="tool_call", thinking=False)
     for file, style in ((bare, first), (rows, PromptStyle(images_first=True, history_screens=3))):
         for example in as_examples(read(file, tree, 3), style):
@@ -117,16 +121,10 @@ def test_lengths_and_the_budget_count_them(rows, tree, tiny_model_dir):
     assert len(fit(data, style, processor, max(lengths), "fail")) == len(data)
 
 
-def test_data_check_counts_as_a_model_was_trained(rows, tree, tiny_model_dir, tmp_path):
+def test_data_check_counts_as_a_model_was_trained(rows, bare, tree, tiny_model_dir, tmp_path):
     """With its earlier screens, and in its words where rows bring none."""
     from overlay.model.processor import load_processor
 
-    bare = tmp_path / "bare.jsonl"
-    with open(bare, "w") as file:
-        for row in map(json.loads, rows.open()):
-            text = row["conversations"][0]["value"]
-            row["conversations"][0]["value"] = text[text.index('{"task_content"') :]
-            file.write(json.dumps(row) + "\n")
     model = shutil.copytree(tiny_model_dir, tmp_path / "model")
     processor = load_processor(str(model))
     size = processor.image_processor.size
