@@ -193,8 +193,9 @@ def main(argv: list[str] | None = None) -> int:
     at_least(args, port=1, images=1)
     check(args.model, args.host, args.port)
     line = command_line(args.model, args.host, args.port, args.backend, args.images)
-    program = next((part for part in line if Path(part).name == "vllm"), "transformers serve")
-    if " " not in program and not Path(program).is_file():
+    vllm = Path(line[0]) if Path(line[0]).name == "vllm" else None
+    program = vllm or "transformers serve"
+    if vllm is not None and not vllm.is_file():
         raise ServerFailed(f"{program}: no such program: make vllm, then make serve VENV=.venv-vllm")
     print(f"serving {args.model} at http://{args.host}:{args.port}/v1 with {program}", file=sys.stderr, flush=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
